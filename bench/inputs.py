@@ -1,0 +1,62 @@
+"""The same arrays in every process, made from a seed instead of sent through a pipe."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from cases import GATES, Case
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating[Any]]
+
+
+class Inputs(NamedTuple):
+    """Arguments and incoming gradients of one point, time-major, states (layers*directions,N,H).
+
+    params has PyTorch's names; c_0 and dc_n are None for cells without c, lengths where all
+    sequences have T steps.
+    """
+
+    x: Array
+    params: dict[str, Array]
+    h_0: Array
+    c_0: Array | None
+    lengths: NDArray[np.int64] | None
+    dy: Array
+    dh_n: Array
+    dc_n: Array | None
+
+
+def make(case: Case, cell: str, dtype: str = "float32") -> Inputs:
+    """Drawn in float32 whatever the dtype, so that float64 sees exactly the same numbers."""
+    t, n, i, h = case.shape
+    rng = np.random.default_rng([*case.shape, case.num_layers, case.directions, GATES[cell]])
+
+    def normal(*shape: int) -> Array:
+        return rng.standard_normal(shape, np.float32).astype(dtype)
+
+    def uniform(*shape: int) -> Array:
+        values = (2 * rng.random(shape, np.float32) - 1) / np.sqrt(np.float32(h))
+        return np.asarray(values, dtype)
+
+    params = {}
+    for layer in range(case.num_layers):
+        width = i if layer == 0 else case.directions * h
+        for suffix in ["", "_reverse"][: case.directions]:
+            end = f"_l{layer}{suffix}"
+            params[f"weight_ih{end}"] = uniform(GATES[cell] * h, width)
+            params[f"weight_hh{end}"] = uniform(GATES[cell] * h, h)
+            params[f"bias_ih{end}"] = uniform(GATES[cell] * h)
+            params[f"bias_hh{end}"] = uniform(GATES[cell] * h)
+    state = (case.num_layers * case.directions, n, h)
+    return Inputs(
+        x=normal(t, n, i),
+        params=params,
+        h_0=normal(*state),
+        c_0=normal(*state) if cell == "lstm" else None,
+        lengths=case.lengths(),
+        dy=normal(t, n, case.directions * h),
+        dh_n=normal(*state),
+        dc_n=normal(*state) if cell == "lstm" else None,
+    )

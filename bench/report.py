@@ -1,0 +1,165 @@
+"""What the JSON says: one line a point, a table for each cell and direction, and the means."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import text
+from cases import CELLS, DIRECTIONS, GRID, MEANS
+from stats import geometric_mean
+from store import Record, load
+
+
+class Setting(NamedTuple):
+    """Records are put side by side only where all of this is the same."""
+
+    cpu: str
+    isa: str
+    threads: int
+    versions: str
+    quick: bool
+
+    def __str__(self) -> str:
+        rough = "QUICK (a rough look) | " if self.quick else ""
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{rough}{self.cpu} | {self.isa}, {threads} | {self.versions}"
+
+
+def setting(record: Record) -> Setting:
+    versions = ", ".join(f"{name} {v}" for name, v in record["versions"].items())
+    return Setting(record["cpu"], record["isa"], record["threads"], versions, record["quick"])
+
+
+def settings(records: Iterable[Record]) -> dict[Setting, list[Record]]:
+    """Records by setting."""
+    found: dict[Setting, list[Record]] = {}
+    for record in records:
+        found.setdefault(setting(record), []).append(record)
+    return found
+
+
+def line(record: Record) -> str:
+    """One result, with all that it depends on."""
+    name = f"{record['cell']} {record['direction']} {record['point']}"
+    if record["status"] != "ok":
+        errors = ", ".join(f"{library} {error:.1e}" for library, error in record["errors"].items())
+        return f"*** {name} DISAGREES and is not timed: errors {errors} | {setting(record)}"
+    ratios = ", ".join(f"{ratio(record, peer)} times {peer}" for peer in record["ratios"])
+    ours = text.seconds(median(record["seconds"]["bptt"]))
+    unsteady = ", UNSTEADY" if record["unsteady"] else ""
+    share = f"{record['share']:.0%} of the limit"
+    return f"{name}: {ours}, {ratios}, {share}{unsteady} | {setting(record)}"
+
+
+def ratio(record: Record, peer: str) -> str:
+    found = record["ratios"][peer]
+    return f"{found['median']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+
+def note(record: Record) -> str:
+    """What a reader of the numbers should know besides."""
+    ways = [f"{library}: {way}" for library, way in record["how"].items() if way]
+    return ", ".join([*ways, *["unsteady"] * record["unsteady"]])
+
+
+def in_order(records: Iterable[Record], cell: str, direction: str) -> list[Record]:
+    """The records of one cell and direction in the order of the grid."""
+    found = {r["point"]: r for r in records if (r["cell"], r["direction"]) == (cell, direction)}
+    names = [case.name for group in GRID.values() for case in group]
+    return [found[name] for name in names if name in found]
+
+
+def points(records: list[Record]) -> str:
+    """The table of one cell and direction; the peers are those of its first record."""
+    peers = [name for name in records[0]["versions"] if name != "bptt"]
+    header = ["group", "T,N,I,H", "bptt", *peers, *(f"times {p} [95 %]" for p in peers)]
+    rows = [[*header, "GF/s", "of FMA peak", "of limit", "note"]]
+    for record in records:
+        if record["status"] != "ok":
+            rows.append([record["group"], record["point"], *[""] * (len(rows[0]) - 3), "DISAGREES"])
+            continue
+        seconds = {name: median(rounds) for name, rounds in record["seconds"].items()}
+        speed = record["flops"] / seconds["bptt"]
+        rows.append(
+            [
+                record["group"],
+                record["point"],
+                *(text.seconds(seconds[name]) for name in ["bptt", *peers]),
+                *(ratio(record, peer) for peer in peers),
+                f"{speed / 1e9:.1f}",
+                f"{speed / record['rates']['fma']:.0%}",
+                f"{record['share']:.0%}",
+                note(record),
+            ]
+        )
+    return text.table(rows, words=[0, 1, len(rows[0]) - 1])
+
+
+def mean(records: Iterable[Record], peer: str, groups: Sequence[str]) -> float | None:
+    """Geometric mean of the ratios of the groups; None unless every point of them was timed."""
+    ratios = {r["point"]: r["ratios"][peer]["median"] for r in records if r["status"] == "ok"}
+    names = [case.name for group in groups for case in GRID[group]]
+    if any(name not in ratios for name in names):
+        return None
+    return geometric_mean([ratios[name] for name in names])
+
+
+def means(records: list[Record], peer: str) -> str:
+    """Geometric means of the ratios to one peer: a row for each cell and direction."""
+    rows = [[f"times {peer}", "", *MEANS, "all"]]
+    for cell in CELLS:
+        for direction in DIRECTIONS:
+            if found := in_order(records, cell, direction):
+                parts = [*([group] for group in MEANS), MEANS]
+                rows.append([cell, direction, *(_mean_text(found, peer, part) for part in parts)])
+    return text.table(rows, words=[0, 1])
+
+
+def _mean_text(records: list[Record], peer: str, groups: Sequence[str]) -> str:
+    value = mean(records, peer, groups)
+    if value is None:
+        return "incomplete"
+    unsteady = any(r["unsteady"] for r in records if r["group"] in groups)
+    return f"{value:.2f}" + " (unsteady)" * unsteady
+
+
+def document(records: Iterable[Record]) -> str:
+    """All tables, in Markdown."""
+    parts = []
+    for where, group in settings(records).items():
+        parts.append(f"# {where}")
+        for cell in CELLS:
+            for direction in DIRECTIONS:
+                if found := in_order(group, cell, direction):
+                    parts += [f"## {cell}, {direction}", points(found)]
+        parts.append("## Geometric means")
+        parts += [means(group, peer) for peer in group[0]["versions"] if peer != "bptt"]
+    return "\n\n".join(parts)
+
+
+def show(path: Path, pictures: bool) -> None:
+    """Print the tables of a JSON file; with `pictures`, draw them beside it."""
+    records = load(path).values()
+    print(document(records))
+    if pictures:
+        import plots
+
+        for where, group in settings(records).items():
+            suffix = f"{where.isa}-{where.threads}" + "-quick" * where.quick
+            for file in plots.draw(group, str(where), path.parent, suffix):
+                print(f"wrote {file}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("json", type=Path)
+    options = parser.parse_args()
+    show(options.json, pictures=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+#include "arrays.h"
+
+#include <algorithm>
+
+namespace bptt {
+
+void type_error(const std::string& message) { throw py::type_error(message); }
+void value_error(const std::string& message) { throw py::value_error(message); }
+
+std::string type_name(py::handle argument) {
+  return argument.is_none() ? "None"
+                            : "a " + std::string(py::str(py::type::handle_of(argument).attr("__name__")));
+}
+
+namespace {
+
+std::string text(const Extents& extents) {
+  std::string s = "(";
+  for (size_t i = 0; i < extents.size(); ++i)
+    s += (i ? ", " : "") + (extents[i] < 0 ? "any" : std::to_string(extents[i]));
+  return s + (extents.size() == 1 ? ",)" : ")");
+}
+
+Extents shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+bool is_native(const py::dtype& dtype) { return dtype.byteorder() != '>' && dtype.byteorder() != '!'; }
+
+bool is_aligned(const py::array& array) {
+  if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return false;
+  for (py::ssize_t i = 0; i < array.ndim(); ++i)  // strides are told to the kernels in elements
+    if (array.shape(i) > 1 && array.strides(i) % array.itemsize()) return false;
+  return true;
+}
+
+bool last_axis_contiguous(const py::array& array) {
+  const py::ssize_t last = array.ndim() - 1;
+  return last < 0 || array.shape(last) <= 1 || array.strides(last) == array.itemsize();
+}
+
+// A NumPy array of what the argument holds; `typed` tells whether it came with a dtype of its own.
+py::array to_array(py::handle argument, const char* name, bool& typed) {
+  typed = true;
+  if (py::isinstance<py::array>(argument)) return py::reinterpret_borrow<py::array>(argument);
+  if (argument.is_none()) type_error(std::string(name) + " is None, must be an array");
+  const py::module_ numpy = py::module_::import("numpy");
+  try {
+    if (!py::hasattr(argument, "__array__") && py::hasattr(argument, "__dlpack__"))
+      return numpy.attr("from_dlpack")(argument);
+    typed = py::hasattr(argument, "__array__");
+    return numpy.attr("asarray")(argument);
+  } catch (py::error_already_set& error) {
+    if (error.matches(PyExc_ValueError))
+      value_error(std::string(name) + " does not make an array: " + std::string(py::str(error.value())));
+    if (error.matches(PyExc_TypeError) || error.matches(PyExc_OverflowError) ||
+        error.matches(PyExc_RuntimeError) || error.matches(PyExc_BufferError))
+      type_error(std::string(name) + " does not make an array: " + std::string(py::str(error.value())));
+    throw;
+  }
+}
+
+std::string dtype_name(const py::dtype& dtype) { return py::str(dtype); }
+
+// An array of the dtype, in native byte order; not yet of the right layout.
+py::array of_dtype(py::handle argument, const char* name, const py::dtype& dtype) {
+  bool typed;
+  py::array array = to_array(argument, name, typed);
+  const py::dtype its = array.dtype();
+  if (its.num() == dtype.num() && is_native(its)) return array;
+  const char kind = its.kind();
+  const bool converts = kind == 'b' || kind == 'i' || kind == 'u' ||
+                        (kind == 'f' && (!typed || its.itemsize() == dtype.itemsize()));
+  if (converts) return array.attr("astype")(dtype);
+  const std::string is =
+      std::string(name) + " has dtype " + dtype_name(its) + ", must be " + dtype_name(dtype) + " like w_ih";
+  if (kind == 'f') type_error(is + ": pass " + name + ".astype(np." + dtype_name(dtype) + ")");
+  type_error(is);
+}
+
+py::array with_layout(const py::array& array, bool ready) {
+  if (ready) return array;
+  return py::module_::import("numpy").attr("array")(array, py::arg("order") = "C", py::arg("copy") = true,
+                                                    py::arg("subok") = false);
+}
+
+}  // namespace
+
+py::dtype float_dtype(py::handle argument, const char* name) {
+  bool typed;
+  const py::array array = to_array(argument, name, typed);
+  const std::string must = ", must be a float32 or float64 array";
+  if (!typed) type_error(std::string(name) + " is " + type_name(argument) + must);
+  const py::dtype dtype = array.dtype();
+  if (dtype.num() == py::dtype::of<float>().num()) return py::dtype::of<float>();
+  if (dtype.num() == py::dtype::of<double>().num()) return py::dtype::of<double>();
+  type_error(std::string(name) + " has dtype " + dtype_name(dtype) + must);
+}
+
+static py::array shaped(py::handle argument, const char* name, const py::dtype& dtype, const Extents& extents,
+                        const char* meaning) {
+  py::array array = of_dtype(argument, name, dtype);
+  const Extents shape = shape_of(array);
+  bool same = shape.size() == extents.size();
+  for (size_t i = 0; same && i < shape.size(); ++i) same = extents[i] < 0 || extents[i] == shape[i];
+  if (!same) {
+    const bool known = std::all_of(extents.begin(), extents.end(), [](py::ssize_t n) { return n >= 0; });
+    value_error(std::string(name) + " has shape " + text(shape) + ", must be " + meaning +
+                (known ? " = " + text(extents) : ""));
+  }
+  return array;
+}
+
+py::array array_argument(py::handle argument, const char* name, const py::dtype& dtype,
+                         const Extents& extents, const char* meaning) {
+  const py::array array = shaped(argument, name, dtype, extents, meaning);
+  return with_layout(array, is_aligned(array) && last_axis_contiguous(array));
+}
+
+py::array contiguous_argument(py::handle argument, const char* name, const py::dtype& dtype,
+                              const Extents& extents, const char* meaning) {
+  const py::array array = shaped(argument, name, dtype, extents, meaning);
+  return with_layout(array, is_aligned(array) && (array.flags() & py::array::c_style));
+}
+
+std::vector<int64_t> lengths_argument(py::handle argument, int64_t N, int64_t T) {
+  bool typed;
+  const py::array array = to_array(argument, "lengths", typed);
+  const char kind = array.dtype().kind();
+  const bool empty_list = !typed && array.size() == 0;  // which NumPy takes for floats
+  if (kind != 'i' && kind != 'u' && !empty_list)
+    type_error("lengths has dtype " + dtype_name(array.dtype()) + ", must be integers");
+  const Extents shape = shape_of(array);
+  if (shape != Extents{py::ssize_t(N)})
+    value_error("lengths has shape " + text(shape) + ", must be (N,) = " + text({py::ssize_t(N)}));
+  const py::array_t<int64_t, py::array::c_style> numbers = array.attr("astype")("int64");
+  std::vector<int64_t> lengths(numbers.data(), numbers.data() + N);
+  for (int64_t n = 0; n < N; ++n)  // what was beyond int64 is negative now
+    if (lengths[n] < 0 || lengths[n] > T)
+      value_error("lengths[" + std::to_string(n) + "] is " + std::string(py::str(array[py::int_(n)])) +
+                  ", must be from 0 to T = " + std::to_string(T));
+  return lengths;
+}
+
+bool bool_argument(py::handle argument, const char* name) {
+  if (argument.ptr() == Py_True) return true;
+  if (argument.ptr() == Py_False) return false;
+  if (py::isinstance(argument, py::module_::import("numpy").attr("bool_"))) return argument.cast<py::bool_>();
+  type_error(std::string(name) + " is " + type_name(argument) + ", must be True or False");
+}
+
+py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents) {
+  if (argument.is_none()) return py::array(dtype, extents);
+  const std::string must =
+      ", must be a " + dtype_name(dtype) + " array of shape (T, N, H) = " + text(extents);
+  if (!py::isinstance<py::array>(argument)) type_error("out is " + type_name(argument) + must);
+  const py::array out = py::reinterpret_borrow<py::array>(argument);
+  if (out.dtype().num() != dtype.num() || !is_native(out.dtype()))
+    type_error("out has dtype " + dtype_name(out.dtype()) + must);
+  if (shape_of(out) != extents) value_error("out has shape " + text(shape_of(out)) + must);
+  if (!out.writeable()) value_error("out is read-only" + must + " that can be written to");
+  if (!is_aligned(out)) value_error("out is not aligned" + must);
+  if (!last_axis_contiguous(out))
+    value_error("out has a strided last axis" + must + " whose last axis is contiguous");
+  return out;
+}
+
+py::array apart_from(const py::array& array, const py::array& out) {
+  const auto bounds = [](const py::array& a) {
+    auto low = reinterpret_cast<intptr_t>(a.data()), high = low + a.itemsize();
+    for (py::ssize_t i = 0; i < a.ndim(); ++i) {
+      const py::ssize_t reach = (a.shape(i) - 1) * a.strides(i);
+      (reach < 0 ? low : high) += reach;
+    }
+    return std::make_pair(low, a.size() ? high : low);
+  };
+  const auto a = bounds(array), b = bounds(out);
+  return with_layout(array, a.second <= b.first || b.second <= a.first);
+}
+
+void check_size(const Extents& extents, py::ssize_t itemsize) {
+  int64_t bytes = itemsize;
+  bool none = false;
+  for (const py::ssize_t n : extents) none = none || n == 0;
+  for (const py::ssize_t n : extents)
+    if (!none && __builtin_mul_overflow(bytes, n, &bytes)) {
+      PyErr_SetString(PyExc_MemoryError, ("no memory for an array of shape " + text(extents)).c_str());
+      throw py::error_already_set();
+    }
+}
+
+}  // namespace bptt

@@ -1,0 +1,110 @@
+// The Python module: a table of contents of what it registers.
+#include <pybind11/stl.h>
+
+#include "calls.h"
+#include "dispatch.h"
+#include "team.h"
+
+namespace bptt {
+
+namespace {
+
+const Kernels* active = nullptr;  // the instruction set of calls to come
+
+template <class T>
+py::array math(void (*f)(const T*, T*, int64_t), const py::array_t<T, py::array::c_style>& x) {
+  py::array_t<T> y(Extents(x.shape(), x.shape() + x.ndim()));
+  f(x.data(), y.mutable_data(), x.size());
+  return y;
+}
+
+void set_isa(const std::string& name) {
+  const Kernels* found = find_kernels(name);
+  if (!found) throw py::value_error("name: " + isa_error(name));
+  active = found;
+}
+
+void choose_isa() {
+  const char* forced = getenv("BPTT_ISA");
+  const std::string name = forced && *forced ? forced : available().back();
+  active = find_kernels(name);
+  if (!active) throw py::import_error("BPTT_ISA: " + isa_error(name));
+}
+
+void set_num_threads(int n) {
+  if (n < 1 || n > 1024) throw py::value_error("n is " + std::to_string(n) + ", must be from 1 to 1024");
+  set_team_size(n);
+}
+
+void register_cells(py::module_& m) {
+  using O = const py::object&;
+  const auto none = [] { return py::none(); };
+  m.def("rnn_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O nonlinearity, O slope, O lengths,
+                           O reverse, O training, O out) {
+    return forward(
+        Cell::kRnn, *active,
+        {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), nonlinearity, slope, lengths, reverse, training, out});
+  });
+  m.def("lstm_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O c_0, O lengths, O reverse,
+                            O training, O out) {
+    return forward(Cell::kLstm, *active,
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, none(), none(), lengths, reverse, training, out});
+  });
+  m.def("gru_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O lengths, O reverse, O training,
+                           O out) {
+    return forward(Cell::kGru, *active,
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), none(), none(), lengths, reverse, training, out});
+  });
+  m.def("rnn_backward",
+        [=](O cache, O dy, O dh_n, O wrt) { return backward(Cell::kRnn, {cache, dy, dh_n, none(), wrt}); });
+  m.def("lstm_backward", [](O cache, O dy, O dh_n, O dc_n, O wrt) {
+    return backward(Cell::kLstm, {cache, dy, dh_n, dc_n, wrt});
+  });
+  m.def("gru_backward",
+        [=](O cache, O dy, O dh_n, O wrt) { return backward(Cell::kGru, {cache, dy, dh_n, none(), wrt}); });
+  py::class_<Cache>(m, "Cache", "What a training forward pass keeps for its backward pass.")
+      .def("arrays", &Cache::arrays)
+      .def("__repr__", &Cache::repr);
+}
+
+void register_settings(py::module_& m) {
+  m.attr("__version__") = BPTT_VERSION;
+#ifdef __clang__
+  m.attr("compiler") = "Clang " __clang_version__;
+#else
+  m.attr("compiler") = "GCC " __VERSION__;
+#endif
+  m.def("isa", [] { return active->name; });
+  m.def("isas", available);
+  m.def("set_isa", set_isa, py::arg("name"));
+  m.def("openmp_runtime", openmp_runtime);
+  m.def("get_num_threads", team_size);
+  m.def("set_num_threads", set_num_threads, py::arg("n"));
+  m.def("set_always_share", set_always_share, py::arg("on"));
+  m.def("get_flush_denormal", flush_denormal);
+  m.def("set_flush_denormal", set_flush_denormal, py::arg("mode"));
+  m.def("free_memory", free_blocks);
+}
+
+template <class T>
+void register_math(py::module_& m, const MathKernels<T> Kernels::* table) {
+  using Array = const py::array_t<T, py::array::c_style>&;
+  m.def("math_exp", [table](Array x) { return math((active->*table).exp, x); }, py::arg("x").noconvert());
+  m.def(
+      "math_sigmoid", [table](Array x) { return math((active->*table).sigmoid, x); },
+      py::arg("x").noconvert());
+  m.def("math_tanh", [table](Array x) { return math((active->*table).tanh, x); }, py::arg("x").noconvert());
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "The compiled half of bptt: private, and without defaults; bptt.functional is its public face.";
+  choose_isa();
+  register_cells(m);
+  register_settings(m);
+  register_math<float>(m, &Kernels::math_f32);
+  register_math<double>(m, &Kernels::math_f64);
+}
+
+}  // namespace bptt

@@ -1,0 +1,324 @@
+#include "calls.h"
+
+#include <chrono>
+#include <limits>
+#include <map>
+#include <memory>
+
+#include "team.h"
+
+namespace bptt {
+
+namespace {
+
+struct CellInfo {
+  const char* name;
+  int64_t gates;
+  bool has_c;
+};
+constexpr CellInfo kInfo[kCells] = {{"rnn", 1, false}, {"lstm", 4, true}, {"gru", 3, false}};
+const CellInfo& info(Cell cell) { return kInfo[int(cell)]; }
+
+template <class T>
+const CellKernels<T>& kernels_of(const Kernels& kernels, Cell cell) {
+  if constexpr (sizeof(T) == sizeof(float))
+    return kernels.f32[int(cell)];
+  else
+    return kernels.f64[int(cell)];
+}
+
+// Whether Ctrl-C has been pressed; the interpreter is asked now and then.
+thread_local std::chrono::steady_clock::time_point ask_next;
+bool interrupted() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < ask_next) return false;
+  ask_next = now + std::chrono::milliseconds(100);
+  const py::gil_scoped_acquire lock;
+  return PyErr_CheckSignals() != 0;
+}
+
+template <class T>
+bool run_unlocked(bool (*kernel)(const T&), const T& call) {
+  ask_next = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+  const py::gil_scoped_release unlock;
+  return kernel(call);
+}
+
+// Threads for a call that does this much work, from a rough estimate of its time on one.
+int threads_for(const Kernels& kernels, const CellInfo& cell, const Shape& shape, int64_t rows, size_t size,
+                int passes) {
+  const double lanes = double(kernels.lanes_f32) * sizeof(float) / double(size);
+  const double flops = 2. * double(cell.gates) * double(shape.H) * double(shape.I + shape.H);
+  const double activations = double(cell.gates) * double(shape.H);
+  const double microseconds = double(rows) * passes * (flops / 2500 + activations / 125) / lanes;
+  return worth_a_team(microseconds) ? team_size() : 1;
+}
+
+template <class T>
+Sequences<T> sequences(const py::array& array) {
+  return {static_cast<T*>(const_cast<void*>(array.data())), array.strides(0) / py::ssize_t(sizeof(T)),
+          array.strides(1) / py::ssize_t(sizeof(T))};
+}
+
+template <class T>
+T* data(const py::object& array) {
+  return array.is_none()
+             ? nullptr
+             : static_cast<T*>(const_cast<void*>(py::reinterpret_borrow<py::array>(array).data()));
+}
+
+template <class T>
+void describe(Call<T>& call, const Cache& cache, int passes) {
+  call.shape = cache.shape;
+  call.schedule = cache.schedule.view();
+  call.nonlinearity = cache.nonlinearity;
+  call.slope = T(cache.slope);
+  call.threads =
+      threads_for(*cache.kernels, info(cache.cell), cache.shape, cache.schedule.rows(), sizeof(T), passes);
+  call.stop = interrupted;
+  call.x = sequences<const T>(cache.x);
+  call.w_ih = data<const T>(cache.w_ih);
+  call.w_hh = data<const T>(cache.w_hh);
+}
+
+struct ForwardArrays {
+  py::object b_ih, b_hh, h_0, c_0, y, h_n, c_n = py::none();
+};
+
+template <class T>
+void run_forward(Cache& cache, const ForwardArrays& arrays, bool training) {
+  const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
+  Forward<T> call{};
+  describe(call, cache, 1);
+  call.b_ih = data<const T>(arrays.b_ih);
+  call.b_hh = data<const T>(arrays.b_hh);
+  call.h_0 = data<const T>(arrays.h_0);
+  call.c_0 = data<const T>(arrays.c_0);
+  call.y = sequences<T>(py::reinterpret_borrow<py::array>(arrays.y));
+  call.h_n = data<T>(arrays.h_n);
+  call.c_n = data<T>(arrays.c_n);
+  if (training) cache.kept = Block(kernels.kept_bytes(cache.shape, cache.schedule.rows()));
+  call.kept = cache.kept.data();
+  const Block scratch(kernels.forward_scratch(call));
+  call.scratch = scratch.data();
+  if (!run_unlocked(kernels.forward, call)) throw py::error_already_set();
+}
+
+py::object optional_argument(py::handle argument, const char* name, const py::dtype& dtype,
+                             const Extents& extents, const char* meaning) {
+  if (argument.is_none()) return py::none();
+  return contiguous_argument(argument, name, dtype, extents, meaning);
+}
+
+Nonlinearity nonlinearity_argument(py::handle argument) {
+  static const std::map<std::string, Nonlinearity> names = {{"tanh", Nonlinearity::kTanh},
+                                                            {"relu", Nonlinearity::kRelu},
+                                                            {"leaky_relu", Nonlinearity::kLeakyRelu},
+                                                            {"sigmoid", Nonlinearity::kSigmoid},
+                                                            {"identity", Nonlinearity::kIdentity}};
+  const std::string must = ", must be one of tanh, relu, leaky_relu, sigmoid, identity";
+  if (!py::isinstance<py::str>(argument)) type_error("nonlinearity is " + type_name(argument) + must);
+  const auto found = names.find(argument.cast<std::string>());
+  if (found == names.end()) value_error("nonlinearity is " + std::string(py::repr(argument)) + must);
+  return found->second;
+}
+
+double slope_argument(py::handle argument) {
+  const std::string must = ", must be a finite number >= 0";
+  double slope = -1;
+  if (py::isinstance<py::str>(argument) || !PyNumber_Check(argument.ptr()) || PyComplex_Check(argument.ptr()))
+    type_error("slope is " + type_name(argument) + must);
+  try {
+    slope = argument.attr("__float__")().cast<double>();
+  } catch (py::error_already_set&) {
+    type_error("slope is " + type_name(argument) + must);
+  }
+  if (!(slope >= 0) || slope > std::numeric_limits<double>::max())
+    value_error("slope is " + std::string(py::str(argument)) + must);
+  return slope;
+}
+
+}  // namespace
+
+py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& given) {
+  const int64_t G = info(cell).gates;
+  const py::dtype dtype = float_dtype(given.w_ih, "w_ih");
+  py::array x = array_argument(given.x, "x", dtype, {-1, -1, -1}, "(T, N, I)");
+  const int64_t T = x.shape(0), N = x.shape(1), I = x.shape(2);
+  const std::string GH = (G == 1 ? "" : std::to_string(G) + "*") + "H";
+  py::array w_ih = contiguous_argument(given.w_ih, "w_ih", dtype, {-1, I},
+                                       ("(" + GH + ", I) with I = " + std::to_string(I)).c_str());
+  if (w_ih.shape(0) == 0 || w_ih.shape(0) % G)
+    value_error("w_ih has " + std::to_string(w_ih.shape(0)) + " rows, must be " + GH + " with H at least 1");
+  const int64_t H = w_ih.shape(0) / G;
+  py::array w_hh = contiguous_argument(given.w_hh, "w_hh", dtype, {G * H, H}, ("(" + GH + ", H)").c_str());
+  const auto optional = [&](const py::object& argument, const char* name, const Extents& extents,
+                            const std::string& meaning) {
+    return optional_argument(argument, name, dtype, extents, meaning.c_str());
+  };
+  ForwardArrays arrays;
+  arrays.b_ih = optional(given.b_ih, "b_ih", {G * H}, "(" + GH + ",)");
+  arrays.b_hh = optional(given.b_hh, "b_hh", {G * H}, "(" + GH + ",)");
+  arrays.h_0 = optional(given.h_0, "h_0", {N, H}, "(N, H)");
+  arrays.c_0 = optional(given.c_0, "c_0", {N, H}, "(N, H)");
+  const Nonlinearity nonlinearity =
+      given.nonlinearity.is_none() ? Nonlinearity::kTanh : nonlinearity_argument(given.nonlinearity);
+  const double slope = given.slope.is_none() ? 0. : slope_argument(given.slope);
+  std::vector<int64_t> lengths;
+  if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, N, T);
+  const bool reverse = bool_argument(given.reverse, "reverse");
+  const bool training = bool_argument(given.training, "training");
+  check_size({T, N, H, 8}, dtype.itemsize());  // the largest there may be: what is kept
+  check_size({T, 8}, sizeof(int64_t));
+  const py::array y = out_argument(given.out, dtype, {T, N, H});
+
+  if (!given.out.is_none()) {
+    x = apart_from(x, y), w_ih = apart_from(w_ih, y), w_hh = apart_from(w_hh, y);
+    for (py::object* a : {&arrays.b_ih, &arrays.b_hh, &arrays.h_0, &arrays.c_0})
+      if (!a->is_none()) *a = apart_from(py::reinterpret_borrow<py::array>(*a), y);
+  }
+  arrays.y = y;
+  arrays.h_n = py::array(dtype, Extents{N, H});
+  if (info(cell).has_c) arrays.c_n = py::array(dtype, Extents{N, H});
+
+  OwnedSchedule schedule(T, N, given.lengths.is_none() ? nullptr : lengths.data(), reverse);
+  auto cache = std::make_unique<Cache>(Cache{cell,
+                                             &kernels,
+                                             dtype,
+                                             {T, N, I, H},
+                                             std::move(schedule),
+                                             nonlinearity,
+                                             slope,
+                                             std::move(x),
+                                             std::move(w_ih),
+                                             std::move(w_hh),
+                                             {}});
+  if (dtype.itemsize() == sizeof(float))
+    run_forward<float>(*cache, arrays, training);
+  else
+    run_forward<double>(*cache, arrays, training);
+  const py::object kept = training ? py::cast(std::move(cache)) : py::none();
+  if (info(cell).has_c) return py::make_tuple(arrays.y, arrays.h_n, arrays.c_n, kept);
+  return py::make_tuple(arrays.y, arrays.h_n, kept);
+}
+
+namespace {
+
+// Which gradients are wanted, in the order x w_ih w_hh b_ih b_hh h_0 c_0.
+struct Wanted {
+  static constexpr int kFields = 7;
+  static constexpr const char* kNames[kFields] = {"x", "w_ih", "w_hh", "b_ih", "b_hh", "h_0", "c_0"};
+  bool field[kFields];
+
+  Wanted(py::handle wrt, bool has_c) {
+    const int fields = has_c ? kFields : kFields - 1;
+    std::fill(field, field + kFields, wrt.is_none());
+    if (!has_c) field[kFields - 1] = false;
+    if (wrt.is_none()) return;
+    std::string must = ", must be a collection of names from";
+    for (int i = 0; i < fields; ++i) must += std::string(" ") + kNames[i];
+    if (py::isinstance<py::str>(wrt) || !py::isinstance<py::iterable>(wrt))
+      type_error("wrt is " + type_name(wrt) + must);
+    for (const py::handle name : wrt) {
+      if (!py::isinstance<py::str>(name)) type_error("wrt holds " + type_name(name) + must);
+      int i = 0;
+      while (i < fields && name.cast<std::string>() != kNames[i]) ++i;
+      if (i == fields) value_error("wrt holds " + std::string(py::repr(name)) + must);
+      field[i] = true;
+    }
+  }
+};
+
+// Empty, its axes in memory in the order of `like`'s, so that a batch-first input has a batch-first gradient.
+py::array empty_like(const py::array& like) {
+  const Extents shape(like.shape(), like.shape() + 3);
+  if (std::abs(like.strides(0)) >= std::abs(like.strides(1))) return py::array(like.dtype(), shape);
+  const py::array batch_first(like.dtype(), Extents{shape[1], shape[0], shape[2]});
+  return batch_first.attr("transpose")(1, 0, 2);
+}
+
+using Gradients = py::object[Wanted::kFields];
+
+template <class T>
+void run_backward(const Cache& cache, const py::object& dy, const py::object& dh_n, const py::object& dc_n,
+                  const Gradients& g) {
+  const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
+  Backward<T> call{};
+  describe(call, cache, 3);
+  call.kept = cache.kept.data();
+  if (!dy.is_none()) call.dy = sequences<const T>(py::reinterpret_borrow<py::array>(dy));
+  call.dh_n = data<const T>(dh_n);
+  call.dc_n = data<const T>(dc_n);
+  if (!g[0].is_none()) call.dx = sequences<T>(py::reinterpret_borrow<py::array>(g[0]));
+  call.dw_ih = data<T>(g[1]);
+  call.dw_hh = data<T>(g[2]);
+  call.db_ih = data<T>(g[3]);
+  call.db_hh = data<T>(g[4]);
+  call.dh_0 = data<T>(g[5]);
+  call.dc_0 = data<T>(g[6]);
+  const Block scratch(kernels.backward_scratch(call));
+  call.scratch = scratch.data();
+  if (!run_unlocked(kernels.backward, call)) throw py::error_already_set();
+}
+
+template <class T>
+py::dict arrays_of(const Cache& cache) {
+  const auto [steps, N, I, H] = cache.shape;
+  const auto zeros = py::module_::import("numpy").attr("zeros");
+  py::dict arrays;
+  Unpacked<T> to{};
+  const auto add = [&](const char* name, const Extents& extents) {
+    arrays[name] = zeros(py::cast(extents), cache.dtype);
+    return data<T>(arrays[name]);
+  };
+  if (cache.cell != Cell::kRnn) to.gates = add("gates", {steps, N, info(cache.cell).gates, H});
+  if (cache.cell == Cell::kGru) to.q = add("q", {steps, N, H});
+  to.h = add("h", {steps + 1, N, H});
+  if (info(cache.cell).has_c) to.c = add("c", {steps + 1, N, H});
+  kernels_of<T>(*cache.kernels, cache.cell).unpack(cache.kept.data(), cache.shape, cache.schedule.view(), to);
+  return arrays;
+}
+
+}  // namespace
+
+py::tuple backward(Cell cell, const BackwardArguments& given) {
+  const CellInfo& its = info(cell);
+  const std::string must =
+      std::string(", must be the cache of a compiled ") + its.name + "_forward(..., training=True)";
+  if (!py::isinstance<Cache>(given.cache)) type_error("cache is " + type_name(given.cache) + must);
+  const Cache& cache = *given.cache.cast<Cache*>();
+  if (cache.cell != cell)
+    type_error(std::string("cache is that of ") + info(cache.cell).name + "_forward" + must);
+  const auto [T, N, I, H] = cache.shape;
+  py::object dy = py::none();
+  if (!given.dy.is_none()) dy = array_argument(given.dy, "dy", cache.dtype, {T, N, H}, "(T, N, H)");
+  const py::object dh_n = optional_argument(given.dh_n, "dh_n", cache.dtype, {N, H}, "(N, H)");
+  const py::object dc_n = optional_argument(given.dc_n, "dc_n", cache.dtype, {N, H}, "(N, H)");
+  const Wanted wanted(given.wrt, its.has_c);
+
+  const int64_t GH = its.gates * H;
+  const Extents shapes[Wanted::kFields] = {{}, {GH, I}, {GH, H}, {GH}, {GH}, {N, H}, {N, H}};
+  Gradients g;
+  for (int i = 0; i < Wanted::kFields; ++i) {
+    g[i] = py::none();
+    if (wanted.field[i]) g[i] = i == 0 ? empty_like(cache.x) : py::array(cache.dtype, shapes[i]);
+  }
+  if (cache.dtype.itemsize() == sizeof(float))
+    run_backward<float>(cache, dy, dh_n, dc_n, g);
+  else
+    run_backward<double>(cache, dy, dh_n, dc_n, g);
+  if (its.has_c) return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5], g[6]);
+  return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5]);
+}
+
+py::dict Cache::arrays() const {
+  return dtype.itemsize() == sizeof(float) ? arrays_of<float>(*this) : arrays_of<double>(*this);
+}
+
+std::string Cache::repr() const {
+  return std::string("<Cache of ") + info(cell).name + "_forward, T=" + std::to_string(shape.T) +
+         " N=" + std::to_string(shape.N) + " I=" + std::to_string(shape.I) + " H=" + std::to_string(shape.H) +
+         ">";
+}
+
+}  // namespace bptt

@@ -1,0 +1,351 @@
+// Back-propagation through time: one driver for all cells.
+//
+// Time goes backwards in chunks. Within a chunk the recurrence makes the gradients of the preactivations, D,
+// laid out as [unit block][row (s, slot)][slot of the cell][lane]; then, while D is in cache, it is the left
+// factor of everything else: dx = D w_ih, dw_hh += D' h_prev, dw_ih += D' x and the biases' sums. D is never
+// transposed and never stored for all steps. Sums over rows are cut on a grid of steps fixed from s = 0, and
+// their blocks added in descending s, so that neither chunks nor threads change a bit.
+#pragma once
+
+#include "cells.h"
+#include "panels.h"
+
+namespace bptt::BPTT_ISA {
+
+template <class C, class T>
+struct BackwardPass {
+  static constexpr int L = kLanes<T>;
+  static constexpr int64_t kChunkRows = 512;
+
+  const Backward<T>& call;
+  const Shape shape;
+  const Schedule& schedule;
+  const C cell;
+  const Division how;
+  Stop stop;
+  Kept<C, T> kept;
+  int64_t units, inputs;  // padded
+  int64_t block_steps;    // steps in one block of a sum over rows
+  int64_t chunk_steps, chunk_rows, block_stride;
+  T *w_ih, *w_hh;  // panels
+  T *D, *dh, *dc;
+  T *x, *h;  // panels of a chunk's inputs and previous states
+  T* db;     // [unit block][slot of the cell][lane]
+  T** dx_rows;
+  uintptr_t scratch_end;
+
+  BackwardPass(const Backward<T>& call, Arena arena)
+      : call(call),
+        shape(call.shape),
+        schedule(call.schedule),
+        cell(call),
+        how(division<C, T>(call.shape)),
+        kept(keep(call)),
+        units(padded<T>(shape.H)),
+        inputs(padded<T>(shape.I)),
+        block_steps(max(1, kBlock / max(1, shape.N))),
+        chunk_steps(min(round_up(max(1, kChunkRows / max(1, shape.N)), block_steps), max(1, shape.T))),
+        chunk_rows(chunk_steps * shape.N),
+        block_stride(chunk_rows * C::slots * L) {
+    w_hh = arena.take<T>(units * C::h_count * shape.H);
+    D = arena.take<T>(units / L * block_stride);
+    dh = arena.take<T>(shape.N * units);
+    dc = arena.take<T>(C::has_c ? shape.N * units : 0);
+    w_ih = arena.take<T>(call.dx.data ? inputs * C::x_count * shape.H : 0);
+    dx_rows = arena.take<T*>(call.dx.data ? chunk_rows : 0);
+    x = arena.take<T>(call.dw_ih ? chunk_rows * inputs : 0);
+    h = arena.take<T>(call.dw_hh ? chunk_rows * units : 0);
+    db = arena.take<T>(units * C::slots);
+    scratch_end = arena.at;
+  }
+  static Kept<C, T> keep(const Backward<T>& call) {
+    Arena arena(call.kept);
+    return {arena, call.shape, call.schedule.first_row[call.shape.T], call.schedule.first_row};
+  }
+
+  void operator()(const Member& m) {
+    const Groups<T> groups(shape.H, kMaxVectors, how == Division::kUnits ? m.count : 1);
+    const Groups<T> x_groups(shape.I, kMaxVectors, 1);
+    const Share share(how, schedule, shape.N, groups.count, m);
+    prepare(groups, x_groups, share, m);
+    m.barrier();
+
+    for (int64_t chunk = ceil_div(shape.T, chunk_steps) - 1; chunk >= 0; --chunk) {
+      const int64_t a = chunk * chunk_steps, b = min(a + chunk_steps, shape.T);
+      if (schedule.count(a) == 0) continue;
+      for (int64_t s = b - 1; s >= a; --s) {
+        for (int64_t g = share.group_begin; g < share.group_end; ++g) {
+          if (s + 1 < b) recur(groups, g, share, a, s + 1);
+          pointwise(groups, g, share, a, s);
+        }
+        if (share.waits) m.barrier();
+      }
+      for (int64_t g = share.group_begin; g < share.group_end; ++g) recur(groups, g, share, a, a);
+
+      gather(groups, x_groups, a, b, m);
+      m.barrier();
+      if (call.dx.data) input_gradients(x_groups, a, b, m);
+      if (call.dw_hh) weight_gradients<C::h_count>(groups, h, call.dw_hh, C::h_first, C::h_gate, a, b, m);
+      if (call.dw_ih) weight_gradients<C::x_count>(x_groups, x, call.dw_ih, C::x_first, C::x_gate, a, b, m);
+      if (call.db_ih || call.db_hh) bias_gradients(a, b, m);
+      stop.tell(m, chunk, call.stop);
+      m.barrier();
+      if (stop.heard(chunk)) return;
+    }
+    finish(groups, share, m);
+  }
+
+ private:
+  // the first row of step s in D, in a chunk that begins with step a
+  int64_t row_of(int64_t a, int64_t s) const { return schedule.first_row[s] - schedule.first_row[a]; }
+  T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * C::slots * L; }
+
+  void prepare(const Groups<T>& groups, const Groups<T>& x_groups, const Share& share,
+               const Member& m) const {
+    pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
+    if (call.dx.data) {
+      pack_weights<C::x_count>(w_ih, x_groups, call.w_ih, C::x_gate, m);
+      clear_past_end(schedule, shape, call.dx, shape.I, m);
+    }
+    for (int64_t j = 0; j < share.slots.n; ++j) {
+      const int64_t slot = share.slots.slot(j), n = schedule.sequence[slot];
+      const auto begin = [&](T* to, const T* from) {
+        copy_units(groups, share.group_begin, share.group_end, to + slot * units,
+                   from ? from + n * shape.H : nullptr);
+      };
+      begin(dh, call.dh_n);
+      if constexpr (C::has_c) begin(dc, call.dc_n);
+    }
+    clear(call.dw_hh, C::gates * shape.H * shape.H, m);
+    clear(call.dw_ih, C::gates * shape.H * shape.I, m);
+    clear(db, units * C::slots, m);
+  }
+
+  static void clear(T* to, int64_t n, const Member& m) {
+    const int64_t begin = part_begin(n, m.count, m.index), end = part_begin(n, m.count, m.index + 1);
+    if (to && end > begin) memset(to + begin, 0, size_t(end - begin) * sizeof(T));
+  }
+
+  // [group][gate][unit][vector][lane]: rows of w as they are
+  template <int count>
+  void pack_weights(T* panels, const Groups<T>& columns, const T* w, int (*gate)(int),
+                    const Member& m) const {
+    const int64_t rows = count * shape.H;
+    for (int64_t i = part_begin(columns.count * rows, m.count, m.index);
+         i < part_begin(columns.count * rows, m.count, m.index + 1); ++i) {
+      const int64_t g = i / rows, k = i % rows;
+      pack_row(panels + (columns.begin(g) * rows + k * columns.size(g)) * L, columns, g,
+               w + (gate(int(k / shape.H)) * shape.H + k % shape.H) * columns.columns);
+    }
+  }
+
+  // dh_{s-1} += D_s w_hh, for the units of a group
+  void recur(const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s) const {
+    const int64_t size = groups.size(g), first = groups.begin(g);
+    for_tiles(share.slots.below(schedule.count(s)), tile_rows(size), [&](int64_t j, int64_t rows) {
+      LeftRows<T> left{};
+      left.stride = block_stride;
+      T* tile[kMaxRows]{};
+      for (int64_t i = 0; i < rows; ++i) {
+        const int64_t slot = share.slots.slot(j + i);
+        tile[i] = dh + slot * units + first * L;
+        left.row[i] = gradients(0, row_of(a, s) + slot) + C::h_first * L;
+      }
+      multiply<C::h_count>(tile, left, w_hh + first * L * C::h_count * shape.H, size, rows);
+    });
+  }
+
+  // tile += sum over gates and units of D w
+  template <int count>
+  void multiply(T* const* tile, LeftRows<T>& left, const T* panel, int64_t size, int64_t rows) const {
+    const Product<T> product = kProducts<T, Left::kBlocked>(size, rows);
+    for (int j = 0; j < count; ++j) {
+      product(tile, left, panel + j * shape.H * size * L, shape.H);
+      for (int64_t i = 0; i < rows; ++i) left.row[i] += L;
+    }
+  }
+
+  // the cell's backward, for the units of a group
+  void pointwise(const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s) const {
+    const int64_t n = share.slots.below(schedule.count(s));
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t slot = share.slots.slot(j);
+      const int64_t previous = kept.states.index(s - 1, slot), now = kept.states.index(s, slot);
+      const T* dy = call.dy.data ? call.dy.at(schedule.time(s, slot), schedule.sequence[slot]) : nullptr;
+      for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) {
+        const int64_t unit = b * L;
+        T* carried_h = dh + slot * units + unit;
+        vec<T> v[C::saved + 1], da[C::slots];
+        const T* values = kept.values(schedule, s, b, slot);
+#pragma GCC unroll 4
+        for (int k = 0; k < C::saved; ++k) v[k] = load(values + k * L);
+        State<T> p(load(kept.states.h + previous + unit)), state(load(kept.states.h + now + unit));
+        State<T> ds(load(carried_h));
+        if (dy) ds.h += load_first(dy + unit, groups.lanes(b));
+        if constexpr (C::has_c) {
+          p.c = load(kept.states.c + previous + unit);
+          state.c = load(kept.states.c + now + unit);
+          ds.c = load(dc + slot * units + unit);
+        }
+        const State<T> dp = cell.backward(v, p, state, ds, da);
+        store(carried_h, dp.h);
+        if constexpr (C::has_c) store(dc + slot * units + unit, dp.c);
+        T* to = gradients(b, row_of(a, s) + slot);
+#pragma GCC unroll 4
+        for (int k = 0; k < C::slots; ++k) store(to + k * L, da[k]);
+      }
+    }
+  }
+
+  // panels of the chunk's inputs and previous states, and where its rows of dx go
+  void gather(const Groups<T>& groups, const Groups<T>& x_groups, int64_t a, int64_t b,
+              const Member& m) const {
+    for (int64_t s = a; s < b; ++s) {
+      const int64_t n = schedule.count(s);
+      for (int64_t slot = part_begin(n, m.count, m.index); slot < part_begin(n, m.count, m.index + 1);
+           ++slot) {
+        const int64_t row = row_of(a, s) + slot;
+        const int64_t t = schedule.time(s, slot), sequence = schedule.sequence[slot];
+        if (call.dx.data) dx_rows[row] = call.dx.at(t, sequence);
+        if (call.dw_ih) pack_columns(x, x_groups, row, call.x.at(t, sequence));
+        if (call.dw_hh) pack_columns(h, groups, row, kept.states.h + kept.states.index(s - 1, slot));
+      }
+    }
+  }
+  void pack_columns(T* panels, const Groups<T>& columns, int64_t row, const T* from) const {
+    for (int64_t g = 0; g < columns.count; ++g)
+      pack_row(panels + (columns.begin(g) * chunk_rows + row * columns.size(g)) * L, columns, g, from);
+  }
+
+  // dx = D w_ih
+  void input_gradients(const Groups<T>& columns, int64_t a, int64_t b, const Member& m) const {
+    const int64_t all = row_of(a, b), begin = part_begin(all, m.count, m.index);
+    const int64_t mine = part_begin(all, m.count, m.index + 1) - begin;
+    for (int64_t g = 0; g < columns.count; ++g) {
+      const int64_t size = columns.size(g), first = columns.begin(g);
+      for_tiles(mine, tile_rows(size), [&](int64_t j, int64_t rows) {
+        alignas(kAlign) T sums[kMaxRows * kMaxVectors * L];
+        memset(sums, 0, size_t(rows * size * L) * sizeof(T));
+        LeftRows<T> left{};
+        left.stride = block_stride;
+        T* tile[kMaxRows]{};
+        for (int64_t i = 0; i < rows; ++i) {
+          tile[i] = sums + i * size * L;
+          left.row[i] = gradients(0, begin + j + i) + C::x_first * L;
+        }
+        multiply<C::x_count>(tile, left, w_ih + first * L * C::x_count * shape.H, size, rows);
+        for (int64_t i = 0; i < rows; ++i)
+          for (int64_t v = 0; v < size; ++v)
+            store_first(dx_rows[begin + j + i] + (first + v) * L, load(tile[i] + v * L),
+                        columns.lanes(first + v));
+      });
+    }
+  }
+
+  // f(first row, rows) for the blocks of sums over a chunk's rows, in descending order
+  template <class F>
+  BPTT_INLINE void for_blocks(int64_t a, int64_t b, const F& f) const {
+    for (int64_t s = a + (b - 1 - a) / block_steps * block_steps; s >= a; s -= block_steps) {
+      const int64_t first = row_of(a, s), rows = row_of(a, min(s + block_steps, b)) - first;
+      for (int64_t r = (ceil_div(rows, kBlock) - 1) * kBlock; r >= 0; r -= kBlock)
+        f(first + r, min(kBlock, rows - r));
+    }
+  }
+
+  // dw += D' columns
+  template <int count>
+  void weight_gradients(const Groups<T>& columns, const T* panels, T* dw, int first_slot, int (*gate)(int),
+                        int64_t a, int64_t b, const Member& m) const {
+    const int64_t items = units / L * columns.count;
+    for (int64_t item = part_begin(items, m.count, m.index); item < part_begin(items, m.count, m.index + 1);
+         ++item) {
+      const int64_t block = item / columns.count, g = item % columns.count;
+      const int64_t size = columns.size(g), first = columns.begin(g);
+      const int64_t lanes = min(L, shape.H - block * L);
+      const T* panel = panels + first * L * chunk_rows;
+      for_blocks(a, b, [&](int64_t row, int64_t rows) {
+        for (int j = 0; j < count; ++j)
+          for_tiles(lanes, tile_rows(size), [&](int64_t lane, int64_t n) {
+            LeftRows<T> left{};
+            left.stride = C::slots * L;
+            left.row[0] = gradients(block, row) + (first_slot + j) * L + lane;
+            T* out = dw + (gate(j) * shape.H + block * L + lane) * columns.columns + first * L;
+            add_product(columns, g, out, n, left, panel + row * size * L, rows);
+          });
+      });
+    }
+  }
+
+  // n rows of dw += left panel; by way of a padded tile where the group's last vector is not full
+  void add_product(const Groups<T>& columns, int64_t g, T* dw, int64_t n, const LeftRows<T>& left,
+                   const T* panel, int64_t terms) const {
+    const int64_t size = columns.size(g), stride = columns.columns;
+    const Product<T> product = kProducts<T, Left::kColumn>(size, n);
+    T* tile[kMaxRows]{};
+    if (columns.full(g)) {
+      for (int64_t i = 0; i < n; ++i) tile[i] = dw + i * stride;
+      return product(tile, left, panel, terms);
+    }
+    alignas(kAlign) T sums[kMaxRows * kMaxVectors * L];
+    const auto each = [&](const auto& f) {
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t v = 0; v < size; ++v)
+          f(sums + (i * size + v) * L, dw + i * stride + v * L, columns.lanes(columns.begin(g) + v));
+    };
+    each([](T* sum, T* out, int64_t lanes) { store(sum, load_first(out, lanes)); });
+    for (int64_t i = 0; i < n; ++i) tile[i] = sums + i * size * L;
+    product(tile, left, panel, terms);
+    each([](T* sum, T* out, int64_t lanes) { store_first(out, load(sum), lanes); });
+  }
+
+  void bias_gradients(int64_t a, int64_t b, const Member& m) const {
+    const int64_t blocks = units / L;
+    for (int64_t block = part_begin(blocks, m.count, m.index);
+         block < part_begin(blocks, m.count, m.index + 1); ++block)
+      for_blocks(a, b, [&](int64_t row, int64_t rows) {
+        vec<T> sum[C::slots]{};
+        const T* from = gradients(block, row);
+        for (int64_t r = 0; r < rows; ++r, from += C::slots * L)
+#pragma GCC unroll 4
+          for (int j = 0; j < C::slots; ++j) sum[j] += load(from + j * L);
+        T* to = db + block * C::slots * L;
+        for (int j = 0; j < C::slots; ++j) store(to + j * L, load(to + j * L) + sum[j]);
+      });
+  }
+
+  void finish(const Groups<T>& groups, const Share& share, const Member& m) const {
+    for (int64_t j = 0; j < share.slots.n; ++j) {
+      const int64_t slot = share.slots.slot(j), n = schedule.sequence[slot];
+      const auto end = [&](T* to, const T* from) {
+        if (to) copy_units(groups, share.group_begin, share.group_end, to + n * shape.H, from + slot * units);
+      };
+      end(call.dh_0, dh);
+      if constexpr (C::has_c) end(call.dc_0, dc);
+    }
+    if (m.index > 0) return;
+    for (int64_t block = 0; block < units / L; ++block) {
+      const T* sums = db + block * C::slots * L;
+      const auto scatter = [&](T* to, int first, int gate, int j) {
+        if (to)
+          store_first(to + gate * shape.H + block * L, load(sums + (first + j) * L),
+                      min(L, shape.H - block * L));
+      };
+      for (int j = 0; j < C::x_count; ++j) scatter(call.db_ih, C::x_first, C::x_gate(j), j);
+      for (int j = 0; j < C::h_count; ++j) scatter(call.db_hh, C::h_first, C::h_gate(j), j);
+    }
+  }
+};
+
+template <class C, class T>
+size_t backward_scratch(const Backward<T>& call) {
+  return BackwardPass<C, T>(call, Arena(nullptr)).scratch_end;
+}
+
+template <class C, class T>
+bool backward(const Backward<T>& call) {
+  BackwardPass<C, T> pass(call, Arena(call.scratch));
+  run(call.threads, pass);
+  return !pass.stop.told[0] && !pass.stop.told[1];
+}
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,71 @@
+// Fills one instruction set's table.
+#include "../kernels.h"
+
+#include "backward.h"
+#include "forward.h"
+
+#define BPTT_STRING_(x) #x
+#define BPTT_STRING(x) BPTT_STRING_(x)
+
+namespace bptt::BPTT_ISA {
+
+namespace {
+
+template <class C, class T>
+size_t kept_bytes(const Shape& shape, int64_t rows) {
+  Arena arena(nullptr);
+  const int64_t any = 0;  // the size does not depend on the schedule, only that there is one
+  Kept<C, T>(arena, shape, rows, &any);
+  return arena.at;
+}
+
+template <class C, class T>
+void unpack(const void* block, const Shape& shape, const Schedule& schedule, const Unpacked<T>& to) {
+  Arena arena(block);
+  const Kept<C, T> kept(arena, shape, schedule.first_row[shape.T], schedule.first_row);
+  const size_t width = size_t(shape.H) * sizeof(T);
+  for (int64_t slot = 0; slot < shape.N; ++slot) {
+    const int64_t n = schedule.sequence[slot];
+    for (int64_t s = -1; s < schedule.length[slot]; ++s) {
+      const int64_t from = kept.states.index(s, slot), at = ((s + 1) * shape.N + n) * shape.H;
+      memcpy(to.h + at, kept.states.h + from, width);
+      if constexpr (C::has_c) memcpy(to.c + at, kept.states.c + from, width);
+      if (s < 0 || C::saved == 0) continue;
+      for (int64_t block = 0; block < kept.blocks; ++block) {
+        constexpr int L = kLanes<T>;
+        const T* values = kept.values(schedule, s, block, slot);
+        const int64_t lanes = min(L, shape.H - block * L), row = s * shape.N + n;
+        for (int j = 0; j < C::saved; ++j) {
+          T* out = j < C::gates ? to.gates + (row * C::gates + j) * shape.H : to.q + row * shape.H;
+          store_first(out + block * L, load(values + j * L), lanes);
+        }
+      }
+    }
+  }
+}
+
+template <class T, vec<T> (*f)(vec<T>)>
+void map(const T* x, T* y, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes<T>) {
+    const int64_t lanes = min(kLanes<T>, n - i);
+    store_first(y + i, f(load_first(x + i, lanes)), lanes);
+  }
+}
+
+template <class C, class T>
+constexpr CellKernels<T> kCell{kept_bytes<C, T>,       forward_scratch<C, T>, forward<C, T>,
+                               backward_scratch<C, T>, backward<C, T>,        unpack<C, T>};
+
+}  // namespace
+
+extern const Kernels kernels;
+const Kernels kernels{
+    BPTT_STRING(BPTT_ISA),
+    kLanes<float>,
+    {kCell<Rnn<float>, float>, kCell<Lstm<float>, float>, kCell<Gru<float>, float>},
+    {kCell<Rnn<double>, double>, kCell<Lstm<double>, double>, kCell<Gru<double>, double>},
+    {map<float, exp<float>>, map<float, sigmoid<float>>, map<float, tanh<float>>},
+    {map<double, exp<double>>, map<double, sigmoid<double>>, map<double, tanh<double>>},
+};
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,110 @@
+// exp, sigmoid and tanh on vectors.
+//
+// Largest error, against the exact value, where that is a normal number (elsewhere at most the smallest
+// normal number, absolutely): exp 1 ULP, sigmoid 2 ULP, tanh 4 ULP in float and in double. All three take
+// every argument: infinities give limits, NaN gives NaN. They share one reduction, e^x = 2^n * (1 + t) with
+// t = e^r - 1, |r| <= ln(2)/2, and each combines n and t so that nothing cancels.
+#pragma once
+
+#include "simd.h"
+
+namespace bptt::BPTT_ISA {
+
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  static constexpr int mantissa = 23, bias = 127;
+  static constexpr float magic = 0x1.8p23f;  // x + magic rounds x to an integer, held in the low bits
+  static constexpr float log2e = 0x1.715476p0f;
+  // ln(2) in two parts; n times the first one is exact, with or without a fused multiply-add.
+  static constexpr float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
+  static constexpr float lowest = -105.f, highest = 90.f;
+  static constexpr float sigmoid_low = -87.f, sigmoid_high = 88.3f, tanh_high = 20.f;
+  // (e^r - 1 - r) / r^2, minimax: relative error of e^r - 1 below 2.2e-9
+  static constexpr int degree = 5;
+  static constexpr float poly[degree + 1] = {0x1.000000p-1f, 0x1.555554p-3f,  0x1.5554f8p-5f,
+                                             0x1.111570p-7f, 0x1.6d2b7cp-10f, 0x1.98774cp-13f};
+};
+
+template <>
+struct ExpConstants<double> {
+  static constexpr int mantissa = 52, bias = 1023;
+  static constexpr double magic = 0x1.8p52;
+  static constexpr double log2e = 0x1.71547652b82fep0;
+  static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
+  static constexpr double lowest = -746., highest = 711.;
+  static constexpr double sigmoid_low = -708., sigmoid_high = 709., tanh_high = 40.;
+  // relative error of e^r - 1 below 3.4e-18
+  static constexpr int degree = 10;
+  static constexpr double poly[degree + 1] = {
+      0x1.0000000000000p-1,  0x1.5555555555557p-3,  0x1.5555555555512p-5,  0x1.1111111110439p-7,
+      0x1.6c16c16c3aabbp-10, 0x1.a01a01aa00a2bp-13, 0x1.a01a00c5c434ep-16, 0x1.71de084aa53e1p-19,
+      0x1.27e7145961cf0p-22, 0x1.af41398e2670ep-26, 0x1.1b85e749beb8cp-29};
+};
+
+// e^x = 2^n * (1 + t)
+template <class T>
+struct Reduced {
+  ints<T> n;
+  vec<T> t;
+};
+
+template <class T>
+BPTT_INLINE Reduced<T> reduce(vec<T> x) {
+  using K = ExpConstants<T>;
+  const vec<T> shifted = fma(x, splat(K::log2e), splat(K::magic));
+  const vec<T> n = shifted - splat(K::magic);
+  const vec<T> r = fma(n, splat(-K::ln2_low), fma(n, splat(-K::ln2_high), x));
+  vec<T> q = splat(K::poly[K::degree]);
+#pragma GCC unroll 16
+  for (int i = K::degree - 1; i >= 0; --i) q = fma(q, r, splat(K::poly[i]));
+  return {bits<T>(shifted) - bits<T>(splat(K::magic)), fma(r * r, q, r)};
+}
+
+// 2^n for a normal result
+template <class T>
+BPTT_INLINE vec<T> power_of_two(ints<T> n) {
+  using K = ExpConstants<T>;
+  return from_bits<T>((n + splat_bits<T>(K::bias)) << K::mantissa);
+}
+
+// x, moved into [low, high]; NaN stays.
+template <class T>
+BPTT_INLINE vec<T> clamp(vec<T> x, T low, T high) {
+  x = select<T>(x > splat(high), splat(high), x);
+  return select<T>(x < splat(low), splat(low), x);
+}
+
+template <class T>
+BPTT_INLINE vec<T> exp(vec<T> x) {
+  using K = ExpConstants<T>;
+  const auto [n, t] = reduce<T>(clamp(x, K::lowest, K::highest));
+  const ints<T> half = n >> 1;  // 2^n itself may be out of range where e^x is not
+  const vec<T> scale = power_of_two<T>(half);
+  return fma(scale, t, scale) * power_of_two<T>(n - half);
+}
+
+// 1 / (1 + e^-x)
+template <class T>
+BPTT_INLINE vec<T> sigmoid(vec<T> x) {
+  using K = ExpConstants<T>;
+  const auto [n, t] = reduce<T>(clamp(-x, K::sigmoid_low, K::sigmoid_high));
+  const vec<T> scale = power_of_two<T>(n);
+  return splat(T(1)) / fma(scale, t, scale + splat(T(1)));
+}
+
+// m / (m + 2) with m = e^(2|x|) - 1, and the sign of x
+template <class T>
+BPTT_INLINE vec<T> tanh(vec<T> x) {
+  using K = ExpConstants<T>;
+  const ints<T> sign = bits<T>(x) & bits<T>(splat(T(-0.0)));
+  const vec<T> twice = from_bits<T>(bits<T>(x) ^ sign) * splat(T(2));
+  const auto [n, t] = reduce<T>(select<T>(twice > splat(K::tanh_high), splat(K::tanh_high), twice));
+  const vec<T> scale = power_of_two<T>(n);
+  const vec<T> m = fma(scale, t, scale - splat(T(1)));
+  return from_bits<T>(bits<T>(m / (m + splat(T(2)))) | sign);
+}
+
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,109 @@
+// The one inner loop that all matrix work is made of.
+//
+// A tile of `rows` x `vectors` outputs is increased by the product of `rows` rows of left factors, read one
+// value at a time, and a panel, read in order: panel[k][vector][lane]. A sum of more than kBlock terms is
+// cut at multiples of kBlock; each block is one chain of multiply-adds from zero, and blocks are added to the
+// tile in ascending order. That makes an output's bits a matter of its own row and column alone.
+#pragma once
+
+#include "simd.h"
+
+namespace bptt::BPTT_ISA {
+
+constexpr int64_t kBlock = 64;  // terms of a sum in one chain; a multiple of every lane count
+constexpr int kMaxVectors = 4;  // columns of a tile, in vectors
+constexpr int kMaxRows = 12;    // rows of a tile
+constexpr int64_t kAlign = 64;  // bytes; of panels and of everything else in scratch
+
+template <int vectors>
+constexpr int kTileRows = kAccumulators / vectors < kMaxRows ? kAccumulators / vectors : kMaxRows;
+constexpr int tile_rows(int64_t vectors) {
+  const int rows = kAccumulators / int(vectors);
+  return rows < kMaxRows ? rows : kMaxRows;
+}
+
+constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+constexpr int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
+BPTT_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+BPTT_INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Part i of n things dealt into `parts` parts whose sizes differ by at most one.
+BPTT_INLINE int64_t part_begin(int64_t n, int64_t parts, int64_t i) { return n * i / parts; }
+
+// How value k of the left factor's row m is found.
+//   kRow:     row[m][k]
+//   kBlocked: row[m][(k / lanes) * stride + k % lanes]   (a row of gate gradients, see sequence.h)
+//   kColumn:  row[0][k * stride + m]                     (the same gradients, transposed)
+enum class Left { kRow, kBlocked, kColumn };
+
+template <class T>
+struct LeftRows {
+  const T* row[kMaxRows];
+  int64_t stride;
+};
+
+template <class T>
+using Product = void (*)(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms);
+
+template <class T, int vectors, int rows, Left form>
+void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms) {
+  constexpr int L = kLanes<T>;
+  const T* row[rows];
+#pragma GCC unroll 12
+  for (int m = 0; m < rows; ++m) row[m] = form == Left::kColumn ? left.row[0] + m : left.row[m];
+  const int64_t stride = left.stride;
+
+  for (int64_t begin = 0; begin < terms; begin += kBlock) {
+    const int64_t end = min(terms, begin + kBlock);
+    vec<T> sum[rows][vectors]{};
+    const auto multiply_add = [&](int64_t offset) __attribute__((always_inline)) {
+      vec<T> b[vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) b[v] = load(panel + v * L);
+#pragma GCC unroll 12
+      for (int m = 0; m < rows; ++m) {
+        const vec<T> a = splat(form == Left::kColumn ? row[0][offset + m] : row[m][offset]);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) sum[m][v] = fma(a, b[v], sum[m][v]);
+      }
+      panel += vectors * L;
+    };
+    if constexpr (form == Left::kRow) {
+      for (int64_t k = begin; k < end; ++k) multiply_add(k);
+    } else if constexpr (form == Left::kColumn) {
+      for (int64_t k = begin; k < end; ++k) multiply_add(k * stride);
+    } else {
+      int64_t offset = begin / L * stride, k = begin;
+      for (; k + L <= end; k += L, offset += stride)
+        for (int lane = 0; lane < L; ++lane) multiply_add(offset + lane);
+      for (int lane = 0; k < end; ++lane, ++k) multiply_add(offset + lane);
+    }
+#pragma GCC unroll 12
+    for (int m = 0; m < rows; ++m)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) store(tile[m] + v * L, load(tile[m] + v * L) + sum[m][v]);
+  }
+}
+
+// Products by size of tile.
+template <class T, Left form>
+struct Products {
+  Product<T> by_size[kMaxVectors][kMaxRows]{};
+
+  constexpr Products() { fill<1, 1>(); }
+  Product<T> operator()(int64_t vectors, int64_t rows) const { return by_size[vectors - 1][rows - 1]; }
+
+ private:
+  template <int vectors, int rows>
+  constexpr void fill() {
+    by_size[vectors - 1][rows - 1] = &product<T, vectors, rows, form>;
+    if constexpr (rows < kTileRows<vectors>)
+      fill<vectors, rows + 1>();
+    else if constexpr (vectors < kMaxVectors)
+      fill<vectors + 1, 1>();
+  }
+};
+template <class T, Left form>
+constexpr Products<T, form> kProducts{};
+
+}  // namespace bptt::BPTT_ISA

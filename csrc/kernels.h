@@ -1,0 +1,126 @@
+// The only interface between the binding and the kernels: plain aggregates, and struct Kernels, the table of
+// function pointers that one instruction set fills.
+//
+// Axes: T steps, N sequences, I inputs, H hidden units, G gates. A sequence of length l is processed in its
+// own order s = 0..l-1; step s stands at time t = s, or t = l-1-s if reversed.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace bptt {
+
+enum class Cell { kRnn, kLstm, kGru };
+constexpr int kCells = 3;
+
+enum class Nonlinearity { kTanh, kRelu, kLeakyRelu, kSigmoid, kIdentity };
+
+struct Shape {
+  int64_t T, N, I, H;
+};
+
+// Which sequences are at work at each step. Sequences are sorted by falling length into slots 0..N-1, so
+// those at work at step s are the slots below count(s); rows (s, slot) are numbered without gaps.
+struct Schedule {
+  const int64_t* sequence;   // (N): the sequence in each slot
+  const int64_t* length;     // (N): its length
+  const int64_t* first_row;  // (T+1): number of rows before step s; first_row[T] is the number of all rows
+  bool uniform;              // every length is T
+  bool reverse;
+
+  int64_t count(int64_t s) const { return first_row[s + 1] - first_row[s]; }
+  int64_t time(int64_t s, int64_t slot) const { return reverse ? length[slot] - 1 - s : s; }
+};
+
+// A (T, N, .) array whose last axis is contiguous; strides in elements.
+template <class T>
+struct Sequences {
+  T* data;
+  int64_t step, sequence;
+  T* at(int64_t t, int64_t n) const { return data + t * step + n * sequence; }
+};
+
+// What one forward pass leaves for the backward pass: one block, laid out by the kernels of one instruction
+// set. Everything in it is addressed by row (s, slot).
+template <class T>
+struct Call {
+  Shape shape;
+  Schedule schedule;
+  Nonlinearity nonlinearity;  // of the RNN
+  T slope;                    // of leaky_relu
+  int threads;                // at most; scratch has room for so many
+  bool (*stop)();             // asked between chunks of time by the calling thread: shall the call end early?
+  Sequences<const T> x;       // (T,N,I)
+  const T *w_ih, *w_hh;       // (G*H,I), (G*H,H)
+};
+
+template <class T>
+struct Forward : Call<T> {
+  const T *b_ih, *b_hh;  // (G*H), or null
+  const T *h_0, *c_0;    // (N,H), or null
+  Sequences<T> y;        // (T,N,H)
+  T *h_n, *c_n;          // (N,H)
+  void* kept;            // a block of kept_bytes for the backward pass, or null
+  void* scratch;         // a block of forward_scratch bytes
+};
+
+template <class T>
+struct Backward : Call<T> {
+  const void* kept;
+  Sequences<const T> dy;  // (T,N,H), or data null
+  const T *dh_n, *dc_n;   // (N,H), or null
+  Sequences<T> dx;        // (T,N,I); each of these is null where it is not asked for
+  T *dw_ih, *dw_hh;       // (G*H,I), (G*H,H)
+  T *db_ih, *db_hh;       // (G*H)
+  T *dh_0, *dc_0;         // (N,H)
+  void* scratch;
+};
+
+// Copies of what was kept, in the reference's layout.
+template <class T>
+struct Unpacked {
+  T* gates;  // (T,N,G,H)
+  T* q;      // (T,N,H), GRU
+  T* h;      // (T+1,N,H)
+  T* c;      // (T+1,N,H), LSTM
+};
+
+// Kernels neither allocate nor throw. They return false if stop() ended them.
+template <class T>
+struct CellKernels {
+  size_t (*kept_bytes)(const Shape&, int64_t rows);
+  size_t (*forward_scratch)(const Forward<T>&);
+  bool (*forward)(const Forward<T>&);
+  size_t (*backward_scratch)(const Backward<T>&);
+  bool (*backward)(const Backward<T>&);
+  void (*unpack)(const void* kept, const Shape&, const Schedule&, const Unpacked<T>&);
+};
+
+// The functions of isa/math.h on arrays, for tests of their accuracy.
+template <class T>
+struct MathKernels {
+  void (*exp)(const T* x, T* y, int64_t n);
+  void (*sigmoid)(const T* x, T* y, int64_t n);
+  void (*tanh)(const T* x, T* y, int64_t n);
+};
+
+struct Kernels {
+  const char* name;
+  int lanes_f32;  // a measure of this instruction set's speed, for deciding about threads
+  CellKernels<float> f32[kCells];
+  CellKernels<double> f64[kCells];
+  MathKernels<float> math_f32;
+  MathKernels<double> math_f64;
+};
+
+namespace baseline {
+extern const Kernels kernels;
+}
+namespace avx2 {
+extern const Kernels kernels;
+}
+namespace avx512 {
+extern const Kernels kernels;
+}
+
+}  // namespace bptt

@@ -1,0 +1,31 @@
+#include "schedule.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace bptt {
+
+OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths, bool reverse)
+    : T_(T), N_(N), uniform_(!lengths), reverse_(reverse), numbers_(size_t(2 * N + T + 1)) {
+  int64_t* sequence = numbers_.data();
+  int64_t* length = sequence + N;
+  int64_t* first_row = length + N;
+  std::iota(sequence, sequence + N, int64_t(0));
+  if (!uniform_)
+    std::stable_sort(sequence, sequence + N, [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
+  for (int64_t slot = 0; slot < N; ++slot) length[slot] = uniform_ ? T : lengths[sequence[slot]];
+
+  int64_t count = N;
+  first_row[0] = 0;
+  for (int64_t s = 0; s < T; ++s) {
+    while (count > 0 && length[count - 1] <= s) --count;
+    first_row[s + 1] = first_row[s] + count;
+  }
+}
+
+Schedule OwnedSchedule::view() const {
+  const int64_t* numbers = numbers_.data();
+  return {numbers, numbers + N_, numbers + 2 * N_, uniform_, reverse_};
+}
+
+}  // namespace bptt

@@ -1,0 +1,23 @@
+// Makes a Schedule from lengths.
+#pragma once
+
+#include <vector>
+
+#include "kernels.h"
+
+namespace bptt {
+
+class OwnedSchedule {
+ public:
+  // lengths (N) in 0..T, or null if every sequence has T steps
+  OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths, bool reverse);
+  Schedule view() const;
+  int64_t rows() const { return numbers_.back(); }
+
+ private:
+  int64_t T_, N_;
+  bool uniform_, reverse_;
+  std::vector<int64_t> numbers_;  // sequence (N), length (N), first_row (T+1)
+};
+
+}  // namespace bptt

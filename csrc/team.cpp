@@ -1,0 +1,170 @@
+// All OpenMP there is: the team of threads, its barrier, how many there are, and what happens at a fork.
+//
+// A call opens at most one parallel region, always of the same size, since libgomp rebuilds its pool at every
+// change of size. libgomp hangs in a child forked after its first use; releasing the pool of the forking
+// thread before the fork mends that.
+#include "team.h"
+
+#include <dlfcn.h>
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xmmintrin.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+
+// OpenMP 5.0's; without it a child runs on one thread.
+#pragma weak omp_pause_resource_all
+
+namespace bptt {
+
+struct Barrier {
+  alignas(64) std::atomic<int> arrived{0};
+  alignas(64) std::atomic<unsigned> generation{0};
+};
+
+void Member::barrier() const {
+  if (count == 1) return;
+  constexpr int kSpins = 1000;  // then yield, since another process may need this core to let us go on
+  const unsigned generation = shared->generation.load(std::memory_order_relaxed);
+  if (shared->arrived.fetch_add(1, std::memory_order_acq_rel) == count - 1) {
+    shared->arrived.store(0, std::memory_order_relaxed);
+    shared->generation.store(generation + 1, std::memory_order_release);
+    return;
+  }
+  for (int spins = 0; shared->generation.load(std::memory_order_acquire) == generation;) {
+    if (++spins < kSpins)
+      _mm_pause();
+    else
+      sched_yield();
+  }
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::atomic<int> chosen_size{0};   // by set_team_size; 0: none
+std::atomic<int> default_size{1};  // what this process may use
+std::atomic<int> openmp_size{1};   // omp_get_max_threads() when default_size was read
+std::atomic<bool> can_fork{true};  // false in a child whose pool could not be released
+std::atomic<bool> flush{true};
+std::atomic<bool> always_share{false};
+std::atomic<Clock::rep> last_region{0};  // when the last parallel region ended
+
+// CPUs' worth of time that the cgroup allows, rounded up; 0 if it sets no limit.
+int cgroup_quota() {
+  double quota = -1, period = 0;
+  if (FILE* file = fopen("/sys/fs/cgroup/cpu.max", "r")) {  // version 2: "max 100000" or "150000 100000"
+    if (fscanf(file, "%lf %lf", &quota, &period) != 2) quota = -1;
+    fclose(file);
+  } else {
+    const auto read = [](const char* path, double& value) {
+      FILE* f = fopen(path, "r");
+      if (!f) return;
+      if (fscanf(f, "%lf", &value) != 1) value = -1;
+      fclose(f);
+    };
+    read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota);
+    read("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period);
+  }
+  return quota > 0 && period > 0 ? int(std::ceil(quota / period)) : 0;
+}
+
+void read_limits() {
+  openmp_size = omp_get_max_threads();
+  int size = openmp_size;
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) size = std::min(size, CPU_COUNT(&cpus));
+  if (const int quota = cgroup_quota()) size = std::min(size, quota);
+  if (const char* text = getenv("BPTT_NUM_THREADS")) {
+    char* end;
+    const long n = strtol(text, &end, 10);
+    if (end != text && *end == '\0' && n >= 1 && n <= 1024) size = int(n);
+  }
+  default_size = std::max(1, size);
+}
+
+void before_fork() {
+  if (omp_pause_resource_all)
+    omp_pause_resource_all(omp_pause_soft);
+  else
+    can_fork = false;
+}
+void after_fork_in_parent() { can_fork = true; }
+void after_fork_in_child() { read_limits(); }
+
+struct Setup {
+  Setup() {
+    read_limits();
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  }
+} setup;
+
+// Flush-to-zero and denormals-are-zero for as long as it lives.
+struct FlushDenormals {
+  const unsigned before = _mm_getcsr();
+  FlushDenormals() {
+    if (flush.load(std::memory_order_relaxed)) _mm_setcsr(before | 0x8040);
+  }
+  ~FlushDenormals() { _mm_setcsr(before); }
+};
+
+Clock::rep now() { return Clock::now().time_since_epoch().count(); }
+
+}  // namespace
+
+int team_size() {
+  if (!can_fork.load(std::memory_order_relaxed)) return 1;
+  const int chosen = chosen_size.load(std::memory_order_relaxed);
+  const int size = chosen ? chosen : default_size.load(std::memory_order_relaxed);
+  const int openmp = omp_get_max_threads();
+  return openmp == openmp_size.load(std::memory_order_relaxed) ? size : std::min(size, openmp);
+}
+
+void set_team_size(int n) { chosen_size = n; }
+
+void set_flush_denormal(bool on) { flush = on; }
+bool flush_denormal() { return flush; }
+
+bool worth_a_team(double microseconds) {
+  constexpr double kWorthSharing = 200, kWorthWaking = 5000;
+  constexpr auto kHot = std::chrono::milliseconds(10);  // then libgomp's threads sleep, and wake slowly
+  if (team_size() == 1) return false;
+  if (always_share.load(std::memory_order_relaxed)) return true;
+  if (microseconds < kWorthSharing) return false;
+  if (microseconds >= kWorthWaking) return true;
+  return now() - last_region.load(std::memory_order_relaxed) < Clock::duration(kHot).count();
+}
+
+void set_always_share(bool on) { always_share = on; }
+
+void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
+  if (threads == 1) {
+    FlushDenormals guard;
+    body(argument, Member{0, 1, nullptr});
+    return;
+  }
+  Barrier barrier;
+#pragma omp parallel num_threads(threads)
+  {
+    FlushDenormals guard;
+    body(argument, Member{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+  }
+  last_region = now();
+}
+
+const char* openmp_runtime() {
+  Dl_info info;
+  if (!dladdr(reinterpret_cast<void*>(&omp_get_max_threads), &info) || !info.dli_fname) return "unknown";
+  const char* slash = strrchr(info.dli_fname, '/');
+  return slash ? slash + 1 : info.dli_fname;
+}
+
+}  // namespace bptt

@@ -1,0 +1,47 @@
+"""Recurrent neural networks on NumPy arrays: forward and back-propagation through time, compiled.
+
+`bptt.functional` has the functions (one layer, one direction), `bptt.reference` the same in plain
+NumPy; the layers, losses and optimisers here have the names and arguments of PyTorch's.
+"""
+
+from bptt import functional, reference
+from bptt._core import __version__
+from bptt.layers import Activation, Dropout, LastStep, Linear
+from bptt.losses import cross_entropy, mse_loss
+from bptt.optim import SGD, Adam, clip_grad_norm_
+from bptt.recurrent import GRU, LSTM, RNN
+from bptt.sequential import Sequential, summary
+from bptt.settings import (
+    free_memory,
+    get_num_threads,
+    set_flush_denormal,
+    set_num_threads,
+    show_config,
+)
+from bptt.training import value_and_grad
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "Activation",
+    "Adam",
+    "Dropout",
+    "LastStep",
+    "Linear",
+    "Sequential",
+    "__version__",
+    "clip_grad_norm_",
+    "cross_entropy",
+    "free_memory",
+    "functional",
+    "get_num_threads",
+    "mse_loss",
+    "reference",
+    "set_flush_denormal",
+    "set_num_threads",
+    "show_config",
+    "summary",
+    "value_and_grad",
+]

@@ -1,0 +1,105 @@
+"""Types of the compiled module: private; `bptt.functional` and `bptt.settings` are its public faces."""
+
+from collections.abc import Collection
+
+import numpy as np
+import numpy.typing as npt
+
+from bptt.results import Array
+from bptt.results import Cache as CacheProtocol
+
+__version__: str
+compiler: str
+
+class Cache:
+    def arrays(self) -> dict[str, Array]: ...
+
+def rnn_forward(
+    x: npt.ArrayLike,
+    w_ih: npt.ArrayLike,
+    w_hh: npt.ArrayLike,
+    b_ih: npt.ArrayLike | None,
+    b_hh: npt.ArrayLike | None,
+    h_0: npt.ArrayLike | None,
+    nonlinearity: str,
+    slope: float,
+    lengths: npt.ArrayLike | None,
+    reverse: bool,
+    training: bool,
+    out: Array | None,
+    /,
+) -> tuple[Array, Array, Cache | None]: ...
+def lstm_forward(
+    x: npt.ArrayLike,
+    w_ih: npt.ArrayLike,
+    w_hh: npt.ArrayLike,
+    b_ih: npt.ArrayLike | None,
+    b_hh: npt.ArrayLike | None,
+    h_0: npt.ArrayLike | None,
+    c_0: npt.ArrayLike | None,
+    lengths: npt.ArrayLike | None,
+    reverse: bool,
+    training: bool,
+    out: Array | None,
+    /,
+) -> tuple[Array, Array, Array, Cache | None]: ...
+def gru_forward(
+    x: npt.ArrayLike,
+    w_ih: npt.ArrayLike,
+    w_hh: npt.ArrayLike,
+    b_ih: npt.ArrayLike | None,
+    b_hh: npt.ArrayLike | None,
+    h_0: npt.ArrayLike | None,
+    lengths: npt.ArrayLike | None,
+    reverse: bool,
+    training: bool,
+    out: Array | None,
+    /,
+) -> tuple[Array, Array, Cache | None]: ...
+def rnn_backward(
+    cache: CacheProtocol,
+    dy: npt.ArrayLike | None,
+    dh_n: npt.ArrayLike | None,
+    wrt: Collection[str] | None,
+    /,
+) -> tuple[
+    Array | None, Array | None, Array | None, Array | None, Array | None, Array | None
+]: ...
+def lstm_backward(
+    cache: CacheProtocol,
+    dy: npt.ArrayLike | None,
+    dh_n: npt.ArrayLike | None,
+    dc_n: npt.ArrayLike | None,
+    wrt: Collection[str] | None,
+    /,
+) -> tuple[
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+]: ...
+def gru_backward(
+    cache: CacheProtocol,
+    dy: npt.ArrayLike | None,
+    dh_n: npt.ArrayLike | None,
+    wrt: Collection[str] | None,
+    /,
+) -> tuple[
+    Array | None, Array | None, Array | None, Array | None, Array | None, Array | None
+]: ...
+def isa() -> str: ...
+def isas() -> list[str]: ...
+def set_isa(name: str) -> None: ...
+def openmp_runtime() -> str: ...
+def get_num_threads() -> int: ...
+def set_num_threads(n: int) -> None: ...
+def set_always_share(on: bool) -> None: ...
+def get_flush_denormal() -> bool: ...
+def set_flush_denormal(mode: bool) -> None: ...
+def free_memory() -> None: ...
+def math_exp(x: npt.NDArray[np.floating]) -> Array: ...
+def math_sigmoid(x: npt.NDArray[np.floating]) -> Array: ...
+def math_tanh(x: npt.NDArray[np.floating]) -> Array: ...

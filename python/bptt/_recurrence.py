@@ -1,0 +1,314 @@
+"""The arithmetic of `bptt.reference`: cells and their way through time in plain NumPy.
+
+Written to be read: this is the specification that the compiled kernels are tested against.
+
+Letters: T steps, N sequences, I inputs, H hidden units, G gates; gx = W_ih x + b_ih and
+gh = W_hh h + b_hh the preactivations from input and state; p the state before a step, s the state
+after it, v the values saved for the way back; da is the gradient of a. Weights are (G*H, .).
+
+Nothing here checks its arguments, and everything works in any float or complex dtype: branches look
+at real parts only, so that complex arguments give derivatives by the complex step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .results import Array, LSTMGradients
+
+Index = NDArray[np.intp]
+Gates = Sequence[Array]  # one array (n, H) a gate, or a saved value
+
+
+# ---- the cells: one step of n sequences, forward and backward
+
+
+class State(NamedTuple):
+    """The state of n sequences: h (n, H) and c (n, H); cells without a c have none (n, 0)."""
+
+    h: Array
+    c: Array
+
+
+Gradients = tuple[Gates, Gates, State]  # dgx, dgh and dp
+
+
+class Cell(Protocol):
+    name: ClassVar[str]
+    gates: ClassVar[int]
+    saved: ClassVar[int]  # arrays in v: none, or the activated gates and what follows them
+    cells: ClassVar[int]  # 1 with a c, else 0
+
+    def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
+        """Return s and v."""
+
+    def backward(self, ds: State, p: State, s: State, v: Gates) -> Gradients:
+        """Return dgx, dgh and dp, the part of dp.h that comes through gh left out."""
+
+
+@dataclass(frozen=True)
+class RNN(Cell):
+    """h = f(gx + gh); Elman (1990)."""
+
+    nonlinearity: str
+    slope: float
+
+    name = "rnn"
+    gates = 1
+    saved = 0
+    cells = 0
+
+    def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
+        a = gx[0] + gh[0]
+        h: Array
+        match self.nonlinearity:
+            case "tanh":
+                h = np.tanh(a)
+            case "relu":
+                h = np.where(a.real <= 0, 0, a)
+            case "leaky_relu":
+                h = np.where(a.real > 0, a, self.slope * a)
+            case "sigmoid":
+                h = _sigmoid(a)
+            case "identity":
+                h = a
+        return State(h, p.c), ()
+
+    def backward(self, ds: State, p: State, s: State, v: Gates) -> Gradients:
+        da: Array
+        match self.nonlinearity:
+            case "tanh":
+                da = ds.h * (1 - s.h * s.h)  # h = tanh(a)
+            case "relu":
+                da = np.where(s.h.real <= 0, 0, ds.h)  # h = 0 if a <= 0, else a
+            case "leaky_relu":
+                da = np.where(s.h.real > 0, ds.h, self.slope * ds.h)  # h = a if a > 0, else slope*a
+            case "sigmoid":
+                da = ds.h * s.h * (1 - s.h)  # h = sigmoid(a)
+            case "identity":
+                da = ds.h  # h = a
+        return (da,), (da,), State(np.zeros_like(ds.h), ds.c)  # a = gx + gh
+
+
+class LSTM(Cell):
+    """Gates i f g o; Hochreiter & Schmidhuber (1997), the forget gate from Gers et al. (2000)."""
+
+    name = "lstm"
+    gates = 4
+    saved = 4
+    cells = 1
+
+    def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
+        i = _sigmoid(gx[0] + gh[0])
+        f = _sigmoid(gx[1] + gh[1])
+        g = np.tanh(gx[2] + gh[2])
+        o = _sigmoid(gx[3] + gh[3])
+        c = f * p.c + i * g
+        h = o * np.tanh(c)
+        return State(h, c), (i, f, g, o)
+
+    def backward(self, ds: State, p: State, s: State, v: Gates) -> Gradients:
+        i, f, g, o = v
+        tanh_c = np.tanh(s.c)
+        do = ds.h * tanh_c * o * (1 - o)  # h = o*tanh(c)
+        dc = ds.c + ds.h * o * (1 - tanh_c * tanh_c)  # h = o*tanh(c)
+        di = dc * g * i * (1 - i)  # c = f*p.c + i*g, i = sigmoid(gx[0] + gh[0])
+        df = dc * p.c * f * (1 - f)  # c = f*p.c + i*g, f = sigmoid(gx[1] + gh[1])
+        dg = dc * i * (1 - g * g)  # c = f*p.c + i*g, g = tanh(gx[2] + gh[2])
+        dp = State(np.zeros_like(ds.h), dc * f)  # c = f*p.c + i*g
+        return (di, df, dg, do), (di, df, dg, do), dp
+
+
+class GRU(Cell):
+    """Gates r z n; Cho et al. (2014), the reset gate r after the recurrent product q."""
+
+    name = "gru"
+    gates = 3
+    saved = 4
+    cells = 0
+
+    def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
+        r = _sigmoid(gx[0] + gh[0])
+        z = _sigmoid(gx[1] + gh[1])
+        q = gh[2]
+        n = np.tanh(gx[2] + r * q)
+        h = (1 - z) * n + z * p.h
+        return State(h, p.c), (r, z, n, q)
+
+    def backward(self, ds: State, p: State, s: State, v: Gates) -> Gradients:
+        r, z, n, q = v
+        dn = ds.h * (1 - z) * (1 - n * n)  # h = (1-z)*n + z*p.h, n = tanh(gx[2] + r*q)
+        dz = ds.h * (p.h - n) * z * (1 - z)  # h = (1-z)*n + z*p.h, z = sigmoid(gx[1] + gh[1])
+        dr = dn * q * r * (1 - r)  # n = tanh(gx[2] + r*q), r = sigmoid(gx[0] + gh[0])
+        dq = dn * r  # n = tanh(gx[2] + r*q), q = gh[2]
+        dp = State(ds.h * z, ds.c)  # h = (1-z)*n + z*p.h
+        return (dr, dz, dn), (dr, dz, dq), dp
+
+
+def _sigmoid(a: Array) -> Array:
+    e = np.exp(np.where(a.real < 0, a, -a))  # at most 1: nothing overflows
+    return np.where(a.real < 0, e / (1 + e), 1 / (1 + e))
+
+
+# ---- the way through time: the same for all cells
+
+
+class Order(NamedTuple):
+    """Where each step of each sequence finds its row: sequence n reads x[t, n] at its step s.
+
+    A sequence of length l takes the steps s = 0 .. l-1 at t = s, or t = l-1-s in reverse. The three
+    index arrays list all steps taken, so that rows past an end are neither read nor written.
+    """
+
+    lengths: Index  # (N,)
+    s: Index
+    n: Index
+    t: Index
+
+    @classmethod
+    def of(cls, T: int, N: int, lengths: Index | None, reverse: bool) -> Order:
+        lengths = np.full(N, T, np.intp) if lengths is None else lengths
+        s, n = np.nonzero(np.arange(lengths.max(initial=0))[:, None] < lengths)
+        return cls(lengths, s, n, lengths[n] - 1 - s if reverse else s)
+
+    def steps(self) -> range:
+        return range(self.lengths.max(initial=0))
+
+    def running(self, s: int) -> Index:
+        """Return the sequences that take step s."""
+        return np.flatnonzero(s < self.lengths)
+
+    def by_step(self, rows: Array, dtype: np.dtype[np.floating]) -> Array:
+        """Return rows (T, N, .) given by time t ordered by step s, zero past each end."""
+        ordered = np.zeros(rows.shape, dtype)
+        ordered[self.s, self.n] = rows[self.t, self.n]
+        return ordered
+
+    def by_time(self, rows: Array) -> Array:
+        """Return rows (T, N, .) given by step s ordered by time t, zero past each end."""
+        ordered = np.zeros_like(rows)
+        ordered[self.t, self.n] = rows[self.s, self.n]
+        return ordered
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Cache:
+    """What a forward call keeps for its backward call: opaque and read-only."""
+
+    cell: Cell
+    order: Order
+    x: Array  # (T, N, I) by step
+    w_ih: Array
+    w_hh: Array
+    h: Array  # (T+1, N, H): h[s] is the state before step s
+    c: Array  # (T+1, N, H) or (T+1, N, 0)
+    v: Array  # (V, T, N, H)
+
+    def arrays(self) -> dict[str, Array]:
+        """Copy out what was saved, ordered by step s; what lies past a sequence's end is zero.
+
+        Returns
+        -------
+        dict of str to array
+            h (T+1, N, H), the states, h[0] being h_0; LSTM: also c (T+1, N, H); LSTM and GRU: gates
+            (T, N, G, H) after their activations; GRU: also q (T, N, H) = W_hn h + b_hn.
+        """
+        G = self.cell.gates
+        copies = {"h": self.h.copy()}
+        if self.cell.cells:
+            copies["c"] = self.c.copy()
+        if self.cell.saved:
+            copies["gates"] = np.moveaxis(self.v[:G], 0, 2).copy()
+        if self.cell.saved > G:
+            copies["q"] = self.v[G].copy()
+        return copies
+
+
+@np.errstate(all="ignore")
+def forward(
+    cell: Cell,
+    x: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    h_0: Array | None = None,
+    c_0: Array | None = None,
+    *,
+    lengths: Index | None = None,
+    reverse: bool = False,
+) -> tuple[Array, Array, Array, Cache]:
+    """Return y, h_n, c_n and the cache."""
+    T, N, _ = x.shape
+    G, H = cell.gates, w_hh.shape[1]
+    given = [a for a in (x, w_ih, w_hh, b_ih, b_hh, h_0, c_0) if a is not None]
+    dtype = np.result_type(*given)
+    h = np.zeros((T + 1, N, H), dtype)
+    c = np.zeros((T + 1, N, H * cell.cells), dtype)
+    v = np.zeros((cell.saved, T, N, H), dtype)
+    order = Order.of(T, N, lengths, reverse)
+    xs = order.by_step(x, dtype)
+    b_ih = np.zeros(G * H, dtype) if b_ih is None else b_ih
+    b_hh = np.zeros(G * H, dtype) if b_hh is None else b_hh
+    h[0] = 0 if h_0 is None else h_0
+    c[0] = 0 if c_0 is None else c_0
+
+    for s in order.steps():
+        n = order.running(s)
+        gx = xs[s, n] @ w_ih.T + b_ih
+        gh = h[s, n] @ w_hh.T + b_hh
+        state, values = cell.forward(
+            np.split(gx, G, axis=1), np.split(gh, G, axis=1), State(h[s, n], c[s, n])
+        )
+        h[s + 1, n] = state.h
+        c[s + 1, n] = state.c
+        for saved, value in zip(v, values, strict=True):
+            saved[s, n] = value
+
+    y = order.by_time(h[1:])
+    h_n = h[order.lengths, np.arange(N)]
+    c_n = c[order.lengths, np.arange(N)]
+    return y, h_n, c_n, Cache(cell, order, xs, w_ih, w_hh, h, c, v)
+
+
+@np.errstate(all="ignore")
+def backward(
+    cache: Cache,
+    dy: Array | None = None,
+    dh_n: Array | None = None,
+    dc_n: Array | None = None,
+) -> LSTMGradients:
+    """Return the gradients of all arguments; c_0's is (N, 0) where the cell has no c."""
+    cell, order, xs, h, c, v = cache.cell, cache.order, cache.x, cache.h, cache.c, cache.v
+    dys = np.zeros_like(h[1:]) if dy is None else order.by_step(dy, h.dtype)
+    dxs = np.zeros_like(xs)
+    dw_ih = np.zeros_like(cache.w_ih)
+    dw_hh = np.zeros_like(cache.w_hh)
+    db_ih = np.zeros_like(cache.w_hh[:, 0])
+    db_hh = np.zeros_like(cache.w_hh[:, 0])
+    dh = np.zeros_like(h[0])
+    dc = np.zeros_like(c[0])
+    dh += 0 if dh_n is None else dh_n
+    dc += 0 if dc_n is None else dc_n
+
+    for s in reversed(order.steps()):
+        n = order.running(s)
+        ds = State(dh[n] + dys[s, n], dc[n])  # y = h
+        p, state = State(h[s, n], c[s, n]), State(h[s + 1, n], c[s + 1, n])
+        gates_x, gates_h, dp = cell.backward(ds, p, state, list(v[:, s, n]))
+        dgx = np.concatenate(gates_x, axis=1)
+        dgh = np.concatenate(gates_h, axis=1)
+        dxs[s, n] = dgx @ cache.w_ih  # gx = x w_ih' + b_ih
+        dw_ih += dgx.T @ xs[s, n]
+        db_ih += dgx.sum(axis=0)
+        dh[n] = dp.h + dgh @ cache.w_hh  # gh = p.h w_hh' + b_hh
+        dc[n] = dp.c
+        dw_hh += dgh.T @ p.h
+        db_hh += dgh.sum(axis=0)
+
+    return LSTMGradients(order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc)

@@ -1,0 +1,321 @@
+"""The base of RNN, LSTM and GRU: layers and directions over the forward and backward of one cell.
+
+Letters as in `bptt.functional`, and L layers, D directions. A layer works time-major; batch_first
+and the two directions are views of the arrays that are handed in and out, not copies.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from . import _arguments, _checks, functional, reference
+from ._layout import Layout
+from .layers import dropout_mask, uniform
+from .module import Module, RecurrentGradients, RecurrentPullback
+from .results import Array, Cache
+
+State = TypeVar("State")
+
+_BACKENDS = {"compiled": functional, "reference": reference}
+
+
+class _Tape(NamedTuple):
+    """What a call keeps for its pullbacks."""
+
+    layout: Layout
+    shape: tuple[int, ...]  # of y
+    caches: list[Cache]  # (L*D), layer by layer
+    masks: list[Array | None]  # (L), dropout of each layer's y
+
+
+class Recurrent(Module, Generic[State]):
+    """What RNN, LSTM and GRU have in common; what follows here is part of their documentation too.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+        I and H.
+    num_layers : int
+        L; layer l > 0 reads the y of layer l-1.
+    bias : bool
+        Whether there are bias_ih and bias_hh.
+    batch_first : bool
+        Whether x and y are (N, T, .) instead of (T, N, .); states are not affected.
+    dropout : float
+        Probability, in [0, 1], of zeroing an element of the y of each layer but the last, in train
+        mode.
+    bidirectional : bool
+        Whether a second set of weights reads the sequence from its end; D is then 2, else 1.
+    dtype : float32 or float64
+    rng : None, int or numpy.random.Generator
+        Source of the initial values, uniform in +-1/sqrt(H), and of dropout's masks.
+    backend : {"compiled", "reference"}
+        `bptt.functional` or `bptt.reference`.
+
+    Notes
+    -----
+    `params` are, for layer k, weight_ih_lk (G*H, I or D*H), weight_hh_lk (G*H, H), bias_ih_lk and
+    bias_hh_lk (G*H,), and the same with the suffix _reverse for the second direction.
+    """
+
+    stateful = True
+    takes_lengths = True
+
+    _cell: ClassVar[str]  # the functions are f"{_cell}_forward" and f"{_cell}_backward"
+    _gates: ClassVar[int]
+    _states: ClassVar[tuple[str, ...]] = ("h_0",)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "_cell" in vars(cls) and cls.__doc__ and Recurrent.__doc__:  # there are none under -OO
+            shared = inspect.cleandoc(Recurrent.__doc__).partition("\n")[2]
+            cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n{shared}"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        dtype: DTypeLike = np.float32,
+        rng: int | np.random.Generator | None = None,
+        backend: str = "compiled",
+    ) -> None:
+        super().__init__()
+        self.input_size = _checks.as_size("input_size", input_size)
+        self.hidden_size = _checks.as_size("hidden_size", hidden_size)
+        self.num_layers = _checks.as_size("num_layers", num_layers)
+        self.bias = _arguments.flag("bias", bias)
+        self.batch_first = _arguments.flag("batch_first", batch_first)
+        self.dropout = _checks.as_real("dropout", dropout, 0, 1)
+        self.bidirectional = _arguments.flag("bidirectional", bidirectional)
+        self.dtype = _checks.as_dtype(dtype)
+        self._rng = _checks.as_rng(rng)
+        self.backend = _checks.as_choice("backend", backend, _BACKENDS)
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"dropout acts between layers: dropout={self.dropout} does nothing with "
+                "num_layers=1",
+                UserWarning,
+                stacklevel=2 if type(self).__init__ is Recurrent.__init__ else 3,
+            )
+        self._directions = 2 if self.bidirectional else 1
+        bound = 1 / math.sqrt(self.hidden_size)
+        self._params = uniform(self._shapes(), bound, self.dtype, self._rng)
+
+    def __repr__(self) -> str:
+        changed = [f"{name}={value!r}" for name, value in self._changed().items()]
+        arguments = [str(self.input_size), str(self.hidden_size), *changed]
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
+    def __call__(
+        self, x: Array, state: State | None = None, *, lengths: Any = None
+    ) -> tuple[Array, State]:
+        """Return y and the final state, and keep nothing.
+
+        Parameters
+        ----------
+        x : array (T, N, I), or (N, T, I) with batch_first
+            Or unbatched (T, I); y and the states are then without the axis N.
+        state : array (L*D, N, H), for LSTM a pair (h_0, c_0) of them, optional
+            The initial state, zero by default.
+        lengths : array of int (N,), optional
+            Of the sequences, 0..T, in any order. Past its end a sequence's y is zero, and its final
+            state is the one after its last step.
+
+        Returns
+        -------
+        y : array (T, N, D*H), or (N, T, D*H) with batch_first
+        state : like the argument
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument has the wrong type, dtype, shape or values.
+        """
+        y, end, _ = self._forward(x, state, lengths, keep=False)
+        return y, end
+
+    def vjp(
+        self, x: Array, state: State | None = None, *, lengths: Any = None
+    ) -> tuple[Array, State, RecurrentPullback]:
+        """Return y and the final state, as a call does, and their pullback.
+
+        pullback(dy=None, dstate=None, wrt=None) takes the gradients of y and of the final state, in
+        their shapes, None for zero, and returns `RecurrentGradients`: x, state, and params by name.
+        wrt is a collection of "x", "state", "params"; a field left out is None and costs nothing.
+        It may be called more than once. It refers to x and the parameters: changing them before
+        its last call is the caller's error.
+        """
+        y, end, tape = self._forward(x, state, lengths, keep=True)
+        return y, end, partial(self._backward, tape)
+
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Array, Any, _Tape]:
+        x = _checks.as_array("x", x, self.dtype)
+        layout = Layout.of(x, "input_size", self.batch_first)
+        if x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"x has shape {x.shape}, must have a last axis of input_size = {self.input_size}"
+            )
+        below = layout.time_major(x)
+        T, N, _ = below.shape
+        states = self._split("state", state, N, layout.batched)
+        layout.check_lengths(lengths)
+        y = _checks.empty((*x.shape[:-1], self._directions * self.hidden_size), self.dtype)
+        forward = getattr(_BACKENDS[self.backend], f"{self._cell}_forward")
+        D, H = self._directions, self.hidden_size
+        caches: list[Cache] = []
+        masks: list[Array | None] = []
+        ends: list[list[Array]] = [[] for _ in states]
+        for layer in range(self.num_layers):
+            last = layer == self.num_layers - 1
+            above = layout.time_major(y) if last else np.empty((T, N, D * H), self.dtype)
+            for d in range(D):
+                k = layer * D + d
+                result = forward(
+                    below,
+                    *self._weights(k),
+                    *(None if initial is None else initial[k] for initial in states),
+                    lengths=lengths,
+                    reverse=d == 1,
+                    training=keep,
+                    out=above[:, :, d * H : (d + 1) * H],
+                    **self._options(),
+                )
+                caches.append(result.cache)
+                for end, final in zip(ends, result[1:-1], strict=True):
+                    end.append(final)
+            mask = None
+            if self.dropout and self.training and not last:
+                mask = dropout_mask(self._rng, self.dropout, above.shape, self.dtype)
+                above *= mask
+            masks.append(mask)
+            below = above
+        return y, self._join(ends, layout.batched), _Tape(layout, y.shape, caches, masks)
+
+    def _backward(
+        self, tape: _Tape, dy: Any = None, dstate: Any = None, wrt: Any = None
+    ) -> RecurrentGradients:
+        layout = tape.layout
+        if dy is not None:
+            dy = _arguments.shaped(
+                "dy", _checks.as_array("dy", dy, self.dtype), "the shape of y", tape.shape
+            )
+            dy = layout.time_major(dy)
+        N = tape.shape[0 if layout.batch_first else 1] if layout.batched else 1
+        dstates = self._split("dstate", dstate, N, layout.batched)
+        wanted = _arguments.wrt(wrt, RecurrentGradients._fields)
+        backward = getattr(_BACKENDS[self.backend], f"{self._cell}_backward")
+        D, H = self._directions, self.hidden_size
+        params: dict[str, Array] = {}
+        starts: list[list[Any]] = [[None] * (self.num_layers * D) for _ in dstates]
+        for layer in reversed(range(self.num_layers) if wanted else ()):
+            mask = tape.masks[layer]
+            if mask is not None:
+                dy = dy * mask
+            fields = self._fields(wanted, layer)
+            dx: Array | None = None
+            for d in range(D):
+                k = layer * D + d
+                g = backward(
+                    tape.caches[k],
+                    None if dy is None else dy[:, :, d * H : (d + 1) * H],
+                    *(None if final is None else final[k] for final in dstates),
+                    wrt=fields,
+                )
+                names = self._names(k)
+                params.update(zip(names, g[1 : 1 + len(names)], strict=True))
+                for start, initial in zip(starts, g[5:], strict=True):
+                    start[k] = initial
+                dx = g.x if dx is None else np.add(dx, g.x, out=dx)
+            dy = dx
+        return RecurrentGradients(
+            layout.given(dy) if "x" in wanted else None,
+            self._join(starts, layout.batched) if "state" in wanted else None,
+            {name: params[name] for name in self._params} if "params" in wanted else None,
+        )
+
+    def _names(self, k: int) -> list[str]:
+        """Names of the parameters of layer and direction k, in the functions' order."""
+        layer, d = divmod(k, self._directions)
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.bias else 2]
+        return [f"{kind}_l{layer}{'_reverse' if d else ''}" for kind in kinds]
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters by name."""
+        D, H = self._directions, self.hidden_size
+        rows = self._gates * H
+        shapes: dict[str, tuple[int, ...]] = {}
+        for k in range(self.num_layers * D):
+            inputs = self.input_size if k < D else D * H
+            four = ((rows, inputs), (rows, H), (rows,), (rows,))
+            shapes.update(zip(self._names(k), four, strict=False))
+        return shapes
+
+    def _weights(self, k: int) -> list[Array | None]:
+        """w_ih, w_hh, b_ih, b_hh of layer and direction k."""
+        given = [self._params[name] for name in self._names(k)]
+        return [*given, *[None] * (4 - len(given))]
+
+    def _options(self) -> dict[str, Any]:
+        """What else the cell's forward function takes."""
+        return {}
+
+    def _fields(self, wanted: frozenset[str], layer: int) -> frozenset[str]:
+        """The gradients that the backward function of one layer has to give."""
+        fields: list[str] = []
+        if layer > 0 or "x" in wanted:
+            fields += ["x"]
+        if "params" in wanted:
+            fields += ["w_ih", "w_hh", "b_ih", "b_hh"][: 4 if self.bias else 2]
+        if "state" in wanted:
+            fields += self._states
+        return frozenset(fields)
+
+    def _split(self, name: str, state: Any, N: int, batched: bool) -> list[Array | None]:
+        """Check a state or its gradient: one array (L*D, N, H), or None, a part of it."""
+        parts = [state]
+        if len(self._states) > 1:
+            parts = [None] * len(self._states) if state is None else state
+            if not isinstance(parts, tuple | list) or len(parts) != len(self._states):
+                raise TypeError(f"{name} is {_checks.described(state)}, must be a pair (h, c)")
+        LD, H = self.num_layers * self._directions, self.hidden_size
+        axes = "(num_layers*D, N, H)" if batched else "(num_layers*D, H)"
+        shape = (LD, N, H) if batched else (LD, H)
+        checked = []
+        for i, part in enumerate(parts):
+            if part is not None:
+                label = name if len(parts) == 1 else f"{name}[{i}]"
+                part = _checks.as_array(label, part, self.dtype)
+                part = _arguments.shaped(label, part, axes, shape).reshape(LD, N, H)
+            checked.append(part)
+        return checked
+
+    def _join(self, parts: Sequence[Sequence[Array]], batched: bool) -> Any:
+        """The opposite of `_split`, from the parts of each layer and direction."""
+        k = len(parts[0])
+        shape = (k, *parts[0][0].shape) if batched else (k, self.hidden_size)
+        stacked = [np.concatenate(part).reshape(shape) for part in parts]
+        return stacked[0] if len(stacked) == 1 else tuple(stacked)
+
+    def _changed(self) -> dict[str, Any]:
+        """Constructor arguments that differ from their defaults."""
+        changed = {}
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            if name != "rng" and parameter.default is not parameter.empty:
+                value = getattr(self, name)
+                if value != parameter.default:
+                    changed[name] = str(value) if name == "dtype" else value
+        return changed

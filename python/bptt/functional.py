@@ -1,0 +1,135 @@
+"""One layer, one direction, arrays in, arrays out: the compiled twin of `bptt.reference`.
+
+Signatures and docstrings are the reference's, which is the specification; only the speed differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+import numpy.typing as npt
+
+from bptt import _core, reference
+from bptt.results import (
+    Array,
+    Cache,
+    GRUForward,
+    GRUGradients,
+    LSTMForward,
+    LSTMGradients,
+    RNNForward,
+    RNNGradients,
+)
+
+__all__ = [
+    "gru_backward",
+    "gru_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "rnn_backward",
+    "rnn_forward",
+]
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+def _documented(function: _F) -> _F:
+    function.__doc__ = getattr(reference, function.__name__).__doc__
+    return function
+
+
+@_documented
+def rnn_forward(
+    x: npt.ArrayLike,
+    w_ih: npt.ArrayLike,
+    w_hh: npt.ArrayLike,
+    b_ih: npt.ArrayLike | None = None,
+    b_hh: npt.ArrayLike | None = None,
+    h_0: npt.ArrayLike | None = None,
+    *,
+    nonlinearity: str = "tanh",
+    slope: float = 0.01,
+    lengths: npt.ArrayLike | None = None,
+    reverse: bool = False,
+    training: bool = False,
+    out: Array | None = None,
+) -> RNNForward:
+    return RNNForward(
+        *_core.rnn_forward(
+            x, w_ih, w_hh, b_ih, b_hh, h_0, nonlinearity, slope, lengths, reverse, training, out
+        )
+    )
+
+
+@_documented
+def rnn_backward(
+    cache: Cache,
+    dy: npt.ArrayLike | None = None,
+    dh_n: npt.ArrayLike | None = None,
+    *,
+    wrt: Collection[str] | None = None,
+) -> RNNGradients:
+    return RNNGradients(*_core.rnn_backward(cache, dy, dh_n, wrt))
+
+
+@_documented
+def lstm_forward(
+    x: npt.ArrayLike,
+    w_ih: npt.ArrayLike,
+    w_hh: npt.ArrayLike,
+    b_ih: npt.ArrayLike | None = None,
+    b_hh: npt.ArrayLike | None = None,
+    h_0: npt.ArrayLike | None = None,
+    c_0: npt.ArrayLike | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    reverse: bool = False,
+    training: bool = False,
+    out: Array | None = None,
+) -> LSTMForward:
+    return LSTMForward(
+        *_core.lstm_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, lengths, reverse, training, out)
+    )
+
+
+@_documented
+def lstm_backward(
+    cache: Cache,
+    dy: npt.ArrayLike | None = None,
+    dh_n: npt.ArrayLike | None = None,
+    dc_n: npt.ArrayLike | None = None,
+    *,
+    wrt: Collection[str] | None = None,
+) -> LSTMGradients:
+    return LSTMGradients(*_core.lstm_backward(cache, dy, dh_n, dc_n, wrt))
+
+
+@_documented
+def gru_forward(
+    x: npt.ArrayLike,
+    w_ih: npt.ArrayLike,
+    w_hh: npt.ArrayLike,
+    b_ih: npt.ArrayLike | None = None,
+    b_hh: npt.ArrayLike | None = None,
+    h_0: npt.ArrayLike | None = None,
+    *,
+    lengths: npt.ArrayLike | None = None,
+    reverse: bool = False,
+    training: bool = False,
+    out: Array | None = None,
+) -> GRUForward:
+    return GRUForward(
+        *_core.gru_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, lengths, reverse, training, out)
+    )
+
+
+@_documented
+def gru_backward(
+    cache: Cache,
+    dy: npt.ArrayLike | None = None,
+    dh_n: npt.ArrayLike | None = None,
+    *,
+    wrt: Collection[str] | None = None,
+) -> GRUGradients:
+    return GRUGradients(*_core.gru_backward(cache, dy, dh_n, wrt))
