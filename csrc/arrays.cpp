@@ -28,13 +28,13 @@ bool is_native(const py::dtype& dtype) { return dtype.byteorder() != '>' && dtyp
 bool is_aligned(const py::array& array) {
   if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return false;
   for (py::ssize_t i = 0; i < array.ndim(); ++i)  // strides are told to the kernels in elements
-    if (array.shape(i) > 1 && array.strides(i) % array.itemsize()) return false;
+    if (array.size() > 0 && array.shape(i) > 1 && array.strides(i) % array.itemsize()) return false;
   return true;
 }
 
 bool last_axis_contiguous(const py::array& array) {
   const py::ssize_t last = array.ndim() - 1;
-  return last < 0 || array.shape(last) <= 1 || array.strides(last) == array.itemsize();
+  return last < 0 || array.size() == 0 || array.shape(last) <= 1 || array.strides(last) == array.itemsize();
 }
 
 // A NumPy array of what the argument holds; `typed` tells whether it came with a dtype of its own.

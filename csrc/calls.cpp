@@ -1,5 +1,7 @@
 #include "calls.h"
 
+#include <pybind11/stl.h>
+
 #include <chrono>
 #include <limits>
 #include <map>
@@ -161,9 +163,9 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   arrays.b_hh = optional(given.b_hh, "b_hh", {G * H}, "(" + GH + ",)");
   arrays.h_0 = optional(given.h_0, "h_0", {N, H}, "(N, H)");
   arrays.c_0 = optional(given.c_0, "c_0", {N, H}, "(N, H)");
-  const Nonlinearity nonlinearity =
-      given.nonlinearity.is_none() ? Nonlinearity::kTanh : nonlinearity_argument(given.nonlinearity);
-  const double slope = given.slope.is_none() ? 0. : slope_argument(given.slope);
+  const bool is_rnn = cell == Cell::kRnn;
+  const Nonlinearity nonlinearity = is_rnn ? nonlinearity_argument(given.nonlinearity) : Nonlinearity::kTanh;
+  const double slope = is_rnn ? slope_argument(given.slope) : 0.;
   std::vector<int64_t> lengths;
   if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, N, T);
   const bool reverse = bool_argument(given.reverse, "reverse");

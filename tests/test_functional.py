@@ -35,7 +35,7 @@ from hypothesis import strategies as st
 from tolerances import assert_same_bits
 
 import bptt
-from bptt import functional, reference
+from bptt import _core, functional, reference
 
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=str)
 every_variant = pytest.mark.parametrize("cell", VARIANTS, ids=str)
@@ -346,7 +346,7 @@ def test_batch_major_arrays(impl: ModuleType, cell: Cell, dtype: str) -> None:
 
 # ---- the same bits however the work is divided
 
-# T, N, I, H; the first is long enough for threads to be worth waking
+# T, N, I, H: whole sequences for each thread, then hidden units for each
 DIVIDED = [(60, 64, 100, 100), (300, 40, 3, 17), (9, 7, 17, 17), (6, 3, 20, 300), (30, 2, 16, 64)]
 
 
@@ -408,8 +408,11 @@ def test_a_sequence_does_not_see_its_batch(
 
 @pytest.fixture
 def threads() -> Iterator[None]:
+    """Share even the smallest work among the threads."""
     before = bptt.get_num_threads()
+    _core.set_always_share(True)
     yield
+    _core.set_always_share(False)
     bptt.set_num_threads(before)
 
 
@@ -418,8 +421,7 @@ def threads() -> Iterator[None]:
 @pytest.mark.parametrize("ragged", [False, True], ids=["padded", "ragged"])
 @pytest.mark.usefixtures("threads")
 def test_any_number_of_threads(compiled: ModuleType, cell: Cell, dtype: str, ragged: bool) -> None:
-    # the longest first: the team is awake for the short ones
-    cases = [Case(cell, *sizes, dtype, ragged=ragged) for sizes in DIVIDED]
+    cases = [Case(cell, *sizes, dtype, ragged=ragged) for sizes in DIVIDED + SIZES]
     problems = [case.problem() for case in cases]
     found = []
     for n in (1, 2, 3):

@@ -71,6 +71,12 @@ def test_all_ignored_equals_torch(torch, reduction):
     compare(torch, found, torch.nn.functional.cross_entropy, y, target, reduction=reduction)
 
 
+def test_no_targets_in_a_list():
+    value, dy = bptt.cross_entropy(np.zeros((0, 4)), [])
+    assert math.isnan(value)
+    assert dy.shape == (0, 4)
+
+
 def test_extreme_logits_equal_torchs(torch):
     rows = [[1e4, 0, -1e4], [-1e4, 0, 1e4], [0, -np.inf, 1], [1e300, -1e300, 0], [700, 710, 720]]
     y, target = np.array(rows), np.array([0, 0, 2, 0, 0])
