@@ -27,7 +27,7 @@ Array = NDArray[np.floating]
 NONLINEARITIES = ("sigmoid", "tanh", "relu", "leaky_relu")
 SAME, DIFFERENT = 0.2, 0.8  # the targets: within reach of every g
 UNITS, T, N = 16, 20, 32
-STEPS, REPORTS = 4000, 10
+STEPS = 4096
 BAR = 40
 
 
@@ -79,39 +79,40 @@ def memoryless_loss(x: Array, target: Array) -> float:
     return bptt.mse_loss(best, target)[0]
 
 
-def train(
-    model: bptt.Sequential, rng: np.random.Generator, *, steps: int = STEPS, quiet: bool = False
-) -> list[float]:
-    """Train on new sequences in each step and return the loss of each step."""
+def train(model: bptt.Sequential, rng: np.random.Generator, *, steps: int = STEPS) -> list[float]:
+    """Train by gradient descent, on new sequences in each step; return the loss of each step.
+
+    Prints the loss at steps 1, 2, 4, 8, ... and at the last.
+    """
     optimiser = bptt.SGD(model.params, lr=0.2, momentum=0.9)
     step = bptt.value_and_grad(model, bptt.mse_loss)
     dtype = model.params["1.bias"].dtype
     losses: list[float] = []
-    for i in range(steps):
+    for i in range(1, steps + 1):
         loss, grads = step(*temporal_xor(rng, N, dtype=dtype))
         bptt.clip_grad_norm_(grads, 0.1)
         optimiser.step(grads)
         losses.append(loss)
-        if not quiet and (i == 0 or (i + 1) % max(steps // REPORTS, 1) == 0):
+        if i.bit_count() == 1 or i == steps:
             bar = "#" * round(BAR * loss / losses[0])
-            print(f"step {i + 1:5d} of {steps}   loss {loss:.5f}  {bar}", flush=True)
+            print(f"step {i:5d} of {steps}   loss {loss:.6f}   {bar}", flush=True)
     return losses
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train the network that the command line names and say how well it remembers."""
-    parser = argparse.ArgumentParser(
-        description="Elman's network h_t = f(W_hh h_(t-1) + W_xh x_t + b_h), y_t = g(W_hy h_t + b_y)"
-    )
-    parser.add_argument("--hidden", choices=NONLINEARITIES, default="tanh", help="f")
-    parser.add_argument("--output", choices=NONLINEARITIES, default="sigmoid", help="g")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of gradient descent")
-    parser.add_argument("--seed", type=int, default=0)
+    """Train the network that the command line names and tell how well it remembers."""
+    parser = argparse.ArgumentParser(description="Train Elman's network on a temporal XOR.")
+    default = "%(choices)s (default: %(default)s)"
+    choices = {"choices": NONLINEARITIES, "metavar": "NAME"}
+    parser.add_argument("--hidden", default="tanh", help=f"f: {default}", **choices)
+    parser.add_argument("--output", default="sigmoid", help=f"g: {default}", **choices)
+    parser.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     options = parser.parse_args(arguments)
 
     rng = np.random.default_rng(options.seed)
     model = network(options.hidden, options.output, rng)
-    print(f"f = {options.hidden}, g = {options.output}: is this input another than the one before?")
+    print(f"f = {options.hidden}, g = {options.output}: does x_t differ from x_(t-1)?")
     x, target = temporal_xor(rng, 1000)
     before, _ = bptt.mse_loss(model(x), target)
     start = time.perf_counter()
@@ -120,16 +121,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     y = model(x)
     after, _ = bptt.mse_loss(y, target)
 
-    for name, row in (("input", x), ("target", target), ("output", y)):
-        print(f"{name:>8}", *(f"{value:5.2f}" for value in row[:12, 0, 0]))
-    memoryless = memoryless_loss(x, target)
-    print(f"on {x.shape[1]} new sequences of {T} steps, mean squared error")
-    print(f"  before training          {before:.6f}")
-    print(f"  best without memory      {memoryless:.6f}")
-    print(f"  after training           {after:.6f}  ({options.steps} steps in {seconds:.1f} s)")
+    print("\nthe start of a new sequence")
+    for name, array in (("x", x), ("target", target), ("y", y)):
+        print(f"  {name:6}", *(f"{value:5.2f}" for value in array[:12, 0, 0]))
+    print(f"mean squared error on {x.shape[1]} new sequences of {T} steps")
+    print(f"  before training      {before:.6f}")
+    print(f"  best without memory  {memoryless_loss(x, target):.6f}")
+    print(f"  after training       {after:.6f}   ({options.steps} steps in {seconds:.1f} s)")
 
     logits = classifier(rng)(rng.normal(size=(1, 5, 10)).astype(np.float32))
-    print(f"classifier: x (1, 5, 10) -> RNN(10, 8) -> last step -> Linear(8, 2): {logits.round(3)}")
+    print("\na classifier: x (1, 5, 10) -> RNN(10, 8) -> last step -> Linear(8, 2)")
+    print("  logits", *(f"{value:.3f}" for value in logits[0]))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ if [ -z "${BUILD:-}" ]; then
   trap 'rm -rf "$BUILD"' EXIT
 fi
 
-cmake -S "$root" -B "$BUILD/cmake" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-  -DBPTT_SANITIZE=address,undefined -DSKBUILD_PROJECT_VERSION=sanitized \
+cmake -S "$root" -B "$BUILD/cmake" -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+  -DCMAKE_CXX_FLAGS_DEBUG="-O1 -g -D_GLIBCXX_ASSERTIONS" -DBPTT_SANITIZE=address,undefined \
+  -DSKBUILD_PROJECT_VERSION=sanitized \
   -DPython_EXECUTABLE="$python" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)"
 cmake --build "$BUILD/cmake"
 rm -rf "$BUILD/python"

@@ -27,11 +27,11 @@ TOLERANCES = {
     ("weight gradients", "float32"): 5e-6,  # measured 9.4e-7, exploring 9.9e-7
     ("weight gradients", "float64"): 5e-14,  # measured 3.5e-15, exploring 1e-14
     # layers against PyTorch in float64: outputs, states, all gradients
-    ("layers", "float32"): 5e-6,
-    ("layers", "float64"): 1e-13,
+    ("layers", "float32"): 5e-6,  # measured 6.7e-7
+    ("layers", "float64"): 1e-13,  # measured 2.6e-15
     # losses, optimisers and clipping against PyTorch in the same dtype
-    ("training", "float32"): 1e-6,
-    ("training", "float64"): 1e-12,
+    ("training", "float32"): 1e-6,  # measured 2.4e-7
+    ("training", "float64"): 1e-12,  # measured 2.5e-16
 }
 
 LARGEST: dict[tuple[str, str], float] = {}  # errors seen, for the summary in conftest.py

@@ -8,6 +8,7 @@ from bptt import functional, reference
 from bptt._core import __version__
 from bptt.layers import Activation, Dropout, LastStep, Linear
 from bptt.losses import cross_entropy, mse_loss
+from bptt.module import LayerGradients, Module, RecurrentGradients
 from bptt.optim import SGD, Adam, clip_grad_norm_
 from bptt.recurrent import GRU, LSTM, RNN
 from bptt.sequential import Sequential, summary
@@ -29,7 +30,10 @@ __all__ = [
     "Adam",
     "Dropout",
     "LastStep",
+    "LayerGradients",
     "Linear",
+    "Module",
+    "RecurrentGradients",
     "Sequential",
     "__version__",
     "clip_grad_norm_",

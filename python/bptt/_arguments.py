@@ -65,11 +65,11 @@ def inputs(
     )
 
 
-def _is_array(value: object) -> bool:
+def is_array(value: object) -> bool:
     return hasattr(value, "__array__") or hasattr(value, "__dlpack__")
 
 
-def _ndarray(name: str, value: object) -> NDArray[np.generic]:
+def ndarray(name: str, value: object) -> NDArray[np.generic]:
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
     try:
@@ -79,9 +79,9 @@ def _ndarray(name: str, value: object) -> NDArray[np.generic]:
 
 
 def _weights(w_ih: object) -> Array:
-    if not _is_array(w_ih):
-        raise TypeError(f"w_ih is {_described(w_ih)}, must be a float32 or float64 array")
-    array = _ndarray("w_ih", w_ih)
+    if not is_array(w_ih):
+        raise TypeError(f"w_ih is {described(w_ih)}, must be a float32 or float64 array")
+    array = ndarray("w_ih", w_ih)
     dtype = array.dtype.newbyteorder("=")
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"w_ih has dtype {array.dtype}, must be float32 or float64")
@@ -92,10 +92,10 @@ def real(name: str, value: object, dtype: np.dtype[np.floating]) -> Array:
     """Make an array of dtype of what may safely become one: anything but another float dtype."""
     if value is None:
         raise TypeError(f"{name} is None, must be an array")
-    array = _ndarray(name, value)
+    array = ndarray(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}, must be real numbers of dtype {dtype}")
-    if array.dtype.kind == "f" and array.dtype.newbyteorder("=") != dtype and _is_array(value):
+    if array.dtype.kind == "f" and array.dtype.newbyteorder("=") != dtype and is_array(value):
         raise TypeError(
             f"{name} has dtype {array.dtype}, must be {dtype} like w_ih: "
             f"pass {name}.astype(np.{dtype})"
@@ -121,7 +121,7 @@ def optional(
 def nonlinearity(value: object) -> str:
     """Check the name of a nonlinearity."""
     if not isinstance(value, str):
-        raise TypeError(f"nonlinearity is {_described(value)}, must be a str")
+        raise TypeError(f"nonlinearity is {described(value)}, must be a str")
     if value not in NONLINEARITIES:
         raise ValueError(f"nonlinearity is {value!r}, must be one of {', '.join(NONLINEARITIES)}")
     return value
@@ -130,7 +130,7 @@ def nonlinearity(value: object) -> str:
 def slope(value: object) -> float:
     """Check the slope of leaky_relu: not negative, since h must tell which branch was taken."""
     if not isinstance(value, numbers.Real):
-        raise TypeError(f"slope is {_described(value)}, must be a real number")
+        raise TypeError(f"slope is {described(value)}, must be a real number")
     number = float(value)
     if not 0 <= number < np.inf:
         raise ValueError(f"slope is {number}, must be finite and at least 0")
@@ -141,7 +141,7 @@ def lengths(value: object, T: int, N: int) -> NDArray[np.intp] | None:
     """Check the lengths of the sequences, None if all are T."""
     if value is None:
         return None
-    array = _ndarray("lengths", value)
+    array = ndarray("lengths", value)
     if isinstance(value, list | tuple) and not value:
         array = array.astype(np.intp)  # NumPy takes an empty list for floats
     if array.dtype.kind not in "iu":
@@ -156,7 +156,7 @@ def lengths(value: object, T: int, N: int) -> NDArray[np.intp] | None:
 def flag(name: str, value: object) -> bool:
     """Check a bool."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {_described(value)}, must be a bool")
+        raise TypeError(f"{name} is {described(value)}, must be a bool")
     return bool(value)
 
 
@@ -165,7 +165,7 @@ def out(value: object, dtype: np.dtype[np.floating], shape: tuple[int, int, int]
     if value is None:
         return None
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"out is {_described(value)}, must be a {dtype} array")
+        raise TypeError(f"out is {described(value)}, must be a {dtype} array")
     if value.dtype != dtype:
         raise TypeError(f"out has dtype {value.dtype.str}, must be native {dtype} like w_ih")
     array = shaped("out", value, "(T, N, H)", shape)
@@ -189,14 +189,14 @@ def wrt(value: object, fields: tuple[str, ...]) -> frozenset[str]:
     if value is None:
         return frozenset(fields)
     if not isinstance(value, tuple | list | set | frozenset):
-        raise TypeError(f"wrt is {_described(value)}, must be a tuple, list or set of names")
+        raise TypeError(f"wrt is {described(value)}, must be a tuple, list or set of names")
     for name in value:
         if not isinstance(name, str):
-            raise TypeError(f"wrt has a name {_described(name)}, must have names of type str")
+            raise TypeError(f"wrt has a name {described(name)}, must have names of type str")
         if name not in fields:
             raise ValueError(f"wrt has the name {name!r}, must be among {', '.join(fields)}")
     return frozenset(value)
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
     return "None" if value is None else f"of type {type(value).__name__}"

@@ -12,12 +12,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ._arguments import _described, _is_array, _ndarray, shaped
+from ._arguments import described, is_array, ndarray, shaped
 from .results import Array
 
 Float = np.dtype[np.floating[Any]]
-
-described = _described
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -77,7 +75,7 @@ def as_real_array(name: str, value: object) -> NDArray[Any]:
     if value is None:
         raise TypeError(f"{name} is None, must be an array")
     try:
-        array = _ndarray(name, value)
+        array = ndarray(name, value)
     except (TypeError, RuntimeError, BufferError) as error:  # a tensor that NumPy cannot read
         raise TypeError(f"{name} is {described(value)}, must be an array: {error}") from error
     if array.dtype.kind not in "biuf":
@@ -91,7 +89,7 @@ def as_array(name: str, value: object, dtype: Float) -> Array:
         return value
     array = as_real_array(name, value)
     # Byte order is not dtype. A list's floats are Python's, of no particular precision.
-    if array.dtype.kind == "f" and _is_array(value) and array.dtype.newbyteorder("=") != dtype:
+    if array.dtype.kind == "f" and is_array(value) and array.dtype.newbyteorder("=") != dtype:
         raise TypeError(
             f"{name} has dtype {array.dtype}, must be {dtype}: pass {name}.astype(np.{dtype})"
         )
@@ -100,7 +98,7 @@ def as_array(name: str, value: object, dtype: Float) -> Array:
 
 def as_float_array(name: str, value: object) -> Array:
     """An array that fixes the dtype of a call: itself float32 or float64, never converted."""
-    if not _is_array(value):
+    if not is_array(value):
         raise TypeError(f"{name} is {described(value)}, must be a float32 or float64 array")
     array = as_real_array(name, value)
     dtype = array.dtype.newbyteorder("=")
@@ -119,7 +117,7 @@ def as_gradient(name: str, value: object, dtype: Float, axes: str, shape: tuple[
 def as_integers(name: str, value: object, axes: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """An integer array of `shape`, in its own dtype."""
     array = as_real_array(name, value)
-    if array.size == 0 and not _is_array(value):
+    if array.size == 0 and not is_array(value):
         array = array.astype(np.intp)  # NumPy takes an empty list for floats
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}, must be integers")

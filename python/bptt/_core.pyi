@@ -1,4 +1,4 @@
-"""Types of the compiled module: private; `bptt.functional` and `bptt.settings` are its public faces."""
+"""Types of the compiled module, which is private: see `bptt.functional` and `bptt.settings`."""
 
 from collections.abc import Collection
 
@@ -62,9 +62,7 @@ def rnn_backward(
     dh_n: npt.ArrayLike | None,
     wrt: Collection[str] | None,
     /,
-) -> tuple[
-    Array | None, Array | None, Array | None, Array | None, Array | None, Array | None
-]: ...
+) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
 def lstm_backward(
     cache: CacheProtocol,
     dy: npt.ArrayLike | None,
@@ -87,9 +85,7 @@ def gru_backward(
     dh_n: npt.ArrayLike | None,
     wrt: Collection[str] | None,
     /,
-) -> tuple[
-    Array | None, Array | None, Array | None, Array | None, Array | None, Array | None
-]: ...
+) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def set_isa(name: str) -> None: ...

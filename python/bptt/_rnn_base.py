@@ -290,7 +290,7 @@ class Recurrent(Module, Generic[State]):
         if len(self._states) > 1:
             parts = [None] * len(self._states) if state is None else state
             if not isinstance(parts, tuple | list) or len(parts) != len(self._states):
-                raise TypeError(f"{name} is {_checks.described(state)}, must be a pair (h, c)")
+                raise TypeError(f"{name} is {_arguments.described(state)}, must be a pair (h, c)")
         LD, H = self.num_layers * self._directions, self.hidden_size
         axes = "(num_layers*D, N, H)" if batched else "(num_layers*D, H)"
         shape = (LD, N, H) if batched else (LD, H)

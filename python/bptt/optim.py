@@ -13,7 +13,7 @@ from .results import Array
 
 def _betas(value: object) -> tuple[float, float]:
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"betas is {_checks.described(value)}, must be a pair of real numbers")
+        raise TypeError(f"betas is {_arguments.described(value)}, must be a pair of real numbers")
     first, second = (_checks.as_real(f"betas[{i}]", beta, 0, 1) for i, beta in enumerate(value))
     if first == 1 or second == 1:
         raise ValueError(f"betas is {value!r}, must be below 1")
@@ -47,7 +47,7 @@ class Optimizer:
     def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
         if not isinstance(params, Mapping):
             raise TypeError(
-                f"params is {_checks.described(params)}, must be a mapping such as layer.params"
+                f"params is {_arguments.described(params)}, must be a mapping such as layer.params"
             )
         names: dict[int, str] = {}
         for name, array in params.items():
@@ -217,7 +217,7 @@ def clip_grad_norm_(grads: Mapping[str, Array], max_norm: float, norm_type: floa
         The norm before. If it is NaN, so are all gradients afterwards.
     """
     if not isinstance(grads, Mapping):
-        raise TypeError(f"grads is {_checks.described(grads)}, must be a mapping by name")
+        raise TypeError(f"grads is {_arguments.described(grads)}, must be a mapping by name")
     for name, array in grads.items():
         _check_live(f"grads[{name!r}]", array)
     max_norm = _checks.as_real("max_norm", max_norm, 0)
@@ -242,6 +242,6 @@ def clip_grad_norm_(grads: Mapping[str, Array], max_norm: float, norm_type: floa
 def _check_live(label: str, array: object) -> None:
     """Raise unless `array` can be changed in place."""
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"{label} is {_checks.described(array)}, must be an ndarray")
+        raise TypeError(f"{label} is {_arguments.described(array)}, must be an ndarray")
     _checks.as_float_array(label, array)
     _checks.check_writeable(label, array)

@@ -37,7 +37,7 @@ class Sequential(Module):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
                 raise TypeError(
-                    f"layers[{i}] is {_checks.described(layer)}, must be a layer of bptt"
+                    f"layers[{i}] is {_arguments.described(layer)}, must be a layer of bptt"
                 )
         self.layers = layers
         self.stateful = any(layer.stateful for layer in layers)
@@ -197,7 +197,7 @@ class Sequential(Module):
             state = (None,) * count
         if not isinstance(state, tuple | list):
             raise TypeError(
-                f"{name} is {_checks.described(state)}, must be a tuple of {count} entries, "
+                f"{name} is {_arguments.described(state)}, must be a tuple of {count} entries, "
                 "one for each stateful layer"
             )
         if len(state) != count:

@@ -56,9 +56,9 @@ def value_and_grad(model: Module, loss: Loss) -> Step:
         chunk to chunk of a sequence is truncated back-propagation through time.
     """
     if not isinstance(model, Module):
-        raise TypeError(f"model is {_checks.described(model)}, must be a layer of bptt")
+        raise TypeError(f"model is {_arguments.described(model)}, must be a layer of bptt")
     if not callable(loss):
-        raise TypeError(f"loss is {_checks.described(loss)}, must be a function f(y, target)")
+        raise TypeError(f"loss is {_arguments.described(loss)}, must be a function f(y, target)")
 
     def step(
         x: Array,
