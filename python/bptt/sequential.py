@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, Self, overload
 
-from . import _arguments, _checks
+from . import _arguments
 from .module import Module, RecurrentGradients, RecurrentPullback
 from .results import Array
 

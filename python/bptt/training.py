@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, overload
 
-from . import _arguments, _checks
+from . import _arguments
 from .module import Module
 from .results import Array
 
