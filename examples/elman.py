@@ -102,10 +102,11 @@ def train(model: bptt.Sequential, rng: np.random.Generator, *, steps: int = STEP
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the network that the command line names and tell how well it remembers."""
     parser = argparse.ArgumentParser(description="Train Elman's network on a temporal XOR.")
-    default = "%(choices)s (default: %(default)s)"
-    choices = {"choices": NONLINEARITIES, "metavar": "NAME"}
-    parser.add_argument("--hidden", default="tanh", help=f"f: {default}", **choices)
-    parser.add_argument("--output", default="sigmoid", help=f"g: {default}", **choices)
+    for option, letter, default in (("--hidden", "f", "tanh"), ("--output", "g", "sigmoid")):
+        told = f"{letter}: %(choices)s (default: %(default)s)"
+        parser.add_argument(
+            option, choices=NONLINEARITIES, default=default, metavar="NAME", help=told
+        )
     parser.add_argument("--steps", type=int, default=STEPS, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     options = parser.parse_args(arguments)
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"  after training       {after:.6f}   ({options.steps} steps in {seconds:.1f} s)")
 
     logits = classifier(rng)(rng.normal(size=(1, 5, 10)).astype(np.float32))
-    print("\na classifier: x (1, 5, 10) -> RNN(10, 8) -> last step -> Linear(8, 2)")
+    print("\nthe classifier, untrained: x (1, 5, 10) -> RNN(10, 8) -> last step -> Linear(8, 2)")
     print("  logits", *(f"{value:.3f}" for value in logits[0]))
 
 

@@ -31,4 +31,4 @@ export LD_PRELOAD="$(preload libasan.so) $(preload libubsan.so)"
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export PYTHONPATH="$BUILD/python"
-"$python" -m pytest -p no:cacheprovider -m "not uninstrumented" --rootdir "$root" "$@"
+"$python" -m pytest -p no:cacheprovider --rootdir "$root" "$@"

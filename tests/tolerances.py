@@ -32,6 +32,13 @@ TOLERANCES = {
     # losses, optimisers and clipping against PyTorch in the same dtype
     ("training", "float32"): 1e-6,  # measured 2.4e-7
     ("training", "float64"): 1e-12,  # measured 2.5e-16
+    # csrc/isa/math.h, in ULP of the true value (test_math.py, which see for what is not normal)
+    ("ULP of exp", "float32"): 1,
+    ("ULP of exp", "float64"): 1,
+    ("ULP of sigmoid", "float32"): 2,
+    ("ULP of sigmoid", "float64"): 2,
+    ("ULP of tanh", "float32"): 4,
+    ("ULP of tanh", "float64"): 4,
 }
 
 LARGEST: dict[tuple[str, str], float] = {}  # errors seen, for the summary in conftest.py

@@ -1,0 +1,61 @@
+"""Programs in an interpreter of their own, for what is settled at import or ends a process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = str(Path(__file__).parent)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment with no settings of threads but those given."""
+    settings = ("OMP_", "GOMP_", "BPTT_", "OPENBLAS_", "MKL_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
+    path = os.pathsep.join([TESTS, *filter(None, [kept.get("PYTHONPATH")])])
+    return {**kept, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", **variables}
+
+
+def start(program: str, *options: str, **variables: str) -> subprocess.Popen[str]:
+    """Start a program in a new interpreter, from where the tests' own modules can be imported."""
+    return subprocess.Popen(
+        [sys.executable, *options, "-c", program],
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float) -> tuple[int, str, str]:
+    """Wait for a program and return its exit code, output and errors; nothing of it outlives this.
+
+    A program that takes longer is an AssertionError.
+    """
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        end(process)
+        out, err = process.communicate()
+        raise AssertionError(f"no end after {timeout} s\n{out}\n{err}") from None
+    finally:
+        end(process)
+    return process.returncode, out.strip(), err.strip()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a program and all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def output(program: str, *options: str, timeout: float = 60, **variables: str) -> str:
+    """Return what a program printed, which must end well and print no error."""
+    code, out, err = finish(start(program, *options, **variables), timeout)
+    assert (code, err) == (0, ""), f"exit code {code}\n{out}\n{err}"
+    return out
