@@ -31,9 +31,10 @@ void choose_isa() {
   if (!active) throw py::import_error("BPTT_ISA: " + isa_error(name));
 }
 
-void set_num_threads(int n) {
-  if (n < 1 || n > 1024) throw py::value_error("n is " + std::to_string(n) + ", must be from 1 to 1024");
-  set_team_size(n);
+void set_num_threads(const py::int_& n) {
+  if (n < py::int_(1) || n > py::int_(1024))
+    throw py::value_error("n is " + std::string(py::str(n)) + ", must be from 1 to 1024");
+  set_team_size(n.cast<int>());
 }
 
 void register_cells(py::module_& m) {
@@ -82,7 +83,7 @@ void register_settings(py::module_& m) {
   m.def("set_num_threads", set_num_threads, py::arg("n"));
   m.def("set_always_share", set_always_share, py::arg("on"));
   m.def("get_flush_denormal", flush_denormal);
-  m.def("set_flush_denormal", set_flush_denormal, py::arg("mode"));
+  m.def("set_flush_denormal", set_flush_denormal, py::arg("mode").noconvert());
   m.def("free_memory", free_blocks);
 }
 

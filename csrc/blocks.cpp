@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include <cstddef>
 #include <new>
 #include <vector>
 
@@ -20,7 +21,11 @@ constexpr size_t kAlignment = 64;                // bytes: a line of the cache
 constexpr size_t kSmall = size_t(64) << 10;      // sizes are rounded up to multiples of this
 
 std::vector<Free>& pool() {
-  static std::vector<Free>* blocks = new std::vector<Free>;  // outlives the caches of a process that ends
+  static std::vector<Free>* blocks = [] {  // outlives the caches of a process that ends
+    auto* empty = new std::vector<Free>;
+    empty->reserve(kMostKept / kSmall);  // so that giving a block back cannot fail
+    return empty;
+  }();
   return *blocks;
 }
 size_t kept = 0;
@@ -39,11 +44,14 @@ Block::Block(size_t bytes) : bytes_((bytes / kSmall + 1) * kSmall) {
     data_ = free[best].data;
     bytes_ = free[best].bytes;
     kept -= bytes_;
-    free[best] = free.back();
-    free.pop_back();
+    free.erase(free.begin() + std::ptrdiff_t(best));
     return;
   }
   data_ = aligned_alloc(kAlignment, bytes_);
+  if (!data_) {
+    free_blocks();
+    data_ = aligned_alloc(kAlignment, bytes_);
+  }
   if (!data_) throw std::bad_alloc();
 }
 

@@ -1,10 +1,13 @@
 #include "calls.h"
 
 #include <pybind11/stl.h>
+#include <unistd.h>
+#include <xmmintrin.h>
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <limits>
-#include <map>
 #include <memory>
 
 #include "team.h"
@@ -29,21 +32,50 @@ const CellKernels<T>& kernels_of(const Kernels& kernels, Cell cell) {
     return kernels.f64[int(cell)];
 }
 
-// Whether Ctrl-C has been pressed; the interpreter is asked now and then.
-thread_local std::chrono::steady_clock::time_point ask_next;
+// Takes the interpreter lock again. At the interpreter's end that never returns: the thread is unwound
+// instead, which must not pass through objects that need the lock, so the thread waits for the process's end.
+template <class Lock>
+void relock(const Lock& lock) {
+  try {
+    lock();
+  } catch (...) {
+    for (;;) pause();
+  }
+}
+
+// Of the call that this thread is in.
+struct Caller {
+  std::chrono::steady_clock::time_point ask_next;
+  unsigned floating_point_mode;
+};
+thread_local Caller caller;
+constexpr std::chrono::milliseconds kPatience{100};
+
+// Whether Ctrl-C has been pressed; the interpreter is asked now and then, and runs what signal handlers there
+// are.
 bool interrupted() {
   const auto now = std::chrono::steady_clock::now();
-  if (now < ask_next) return false;
-  ask_next = now + std::chrono::milliseconds(100);
-  const py::gil_scoped_acquire lock;
-  return PyErr_CheckSignals() != 0;
+  if (now < caller.ask_next) return false;
+  caller.ask_next = now + kPatience;
+  PyGILState_STATE state;
+  relock([&] { state = PyGILState_Ensure(); });
+  const unsigned mode = _mm_getcsr();
+  _mm_setcsr(caller.floating_point_mode);
+  const Caller outer = caller;  // a handler may call
+  const bool stop = PyErr_CheckSignals() != 0;
+  caller = outer;
+  _mm_setcsr(mode);
+  PyGILState_Release(state);
+  return stop;
 }
 
 template <class T>
 bool run_unlocked(bool (*kernel)(const T&), const T& call) {
-  ask_next = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
-  const py::gil_scoped_release unlock;
-  return kernel(call);
+  caller = {std::chrono::steady_clock::now() + kPatience, _mm_getcsr()};
+  PyThreadState* const thread = PyEval_SaveThread();
+  const bool done = kernel(call);
+  relock([&] { PyEval_RestoreThread(thread); });
+  return done;
 }
 
 // Threads for a call that does this much work, from a rough estimate of its time on one.
@@ -52,7 +84,7 @@ int threads_for(const Kernels& kernels, const CellInfo& cell, const Shape& shape
   const double lanes = double(kernels.lanes_f32) * sizeof(float) / double(size);
   const double flops = 2. * double(cell.gates) * double(shape.H) * double(shape.I + shape.H);
   const double activations = double(cell.gates) * double(shape.H);
-  const double microseconds = double(rows) * passes * (flops / 2500 + activations / 125) / lanes;
+  const double microseconds = double(rows) * passes * (flops / 6000 + activations / 200) / lanes;
   return worth_a_team(microseconds) ? team_size() : 1;
 }
 
@@ -113,30 +145,27 @@ py::object optional_argument(py::handle argument, const char* name, const py::dt
 }
 
 Nonlinearity nonlinearity_argument(py::handle argument) {
-  static const std::map<std::string, Nonlinearity> names = {{"tanh", Nonlinearity::kTanh},
-                                                            {"relu", Nonlinearity::kRelu},
-                                                            {"leaky_relu", Nonlinearity::kLeakyRelu},
-                                                            {"sigmoid", Nonlinearity::kSigmoid},
-                                                            {"identity", Nonlinearity::kIdentity}};
+  constexpr const char* names[] = {"tanh", "relu", "leaky_relu", "sigmoid", "identity"};  // as in the enum
   const std::string must = ", must be one of tanh, relu, leaky_relu, sigmoid, identity";
   if (!py::isinstance<py::str>(argument)) type_error("nonlinearity is " + type_name(argument) + must);
-  const auto found = names.find(argument.cast<std::string>());
-  if (found == names.end()) value_error("nonlinearity is " + std::string(py::repr(argument)) + must);
-  return found->second;
+  for (int i = 0; i < int(std::size(names)); ++i)
+    if (argument.equal(py::str(names[i]))) return Nonlinearity(i);
+  value_error("nonlinearity is " + std::string(py::repr(argument)) + must);
 }
 
 double slope_argument(py::handle argument) {
   const std::string must = ", must be a finite number >= 0";
-  double slope = -1;
-  if (py::isinstance<py::str>(argument) || !PyNumber_Check(argument.ptr()) || PyComplex_Check(argument.ptr()))
+  if (!py::isinstance<py::float_>(argument) &&
+      !py::isinstance(argument, py::module_::import("numbers").attr("Real")))
     type_error("slope is " + type_name(argument) + must);
-  try {
-    slope = argument.attr("__float__")().cast<double>();
-  } catch (py::error_already_set&) {
-    type_error("slope is " + type_name(argument) + must);
+  const double slope = PyFloat_AsDouble(argument.ptr());
+  if (PyErr_Occurred()) {
+    if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
+    PyErr_Clear();
+    value_error("slope is " + std::string(py::repr(argument)) + must);
   }
   if (!(slope >= 0) || slope > std::numeric_limits<double>::max())
-    value_error("slope is " + std::string(py::str(argument)) + must);
+    value_error("slope is " + std::string(py::repr(argument)) + must);
   return slope;
 }
 
@@ -151,7 +180,8 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   py::array w_ih = contiguous_argument(given.w_ih, "w_ih", dtype, {-1, I},
                                        ("(" + GH + ", I) with I = " + std::to_string(I)).c_str());
   if (w_ih.shape(0) == 0 || w_ih.shape(0) % G)
-    value_error("w_ih has " + std::to_string(w_ih.shape(0)) + " rows, must be " + GH + " with H at least 1");
+    value_error("w_ih has shape (" + std::to_string(w_ih.shape(0)) + ", " + std::to_string(I) +
+                "), must be (" + GH + ", I) with H at least 1");
   const int64_t H = w_ih.shape(0) / G;
   py::array w_hh = contiguous_argument(given.w_hh, "w_hh", dtype, {G * H, H}, ("(" + GH + ", H)").c_str());
   const auto optional = [&](const py::object& argument, const char* name, const Extents& extents,
@@ -170,8 +200,8 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, N, T);
   const bool reverse = bool_argument(given.reverse, "reverse");
   const bool training = bool_argument(given.training, "training");
-  check_size({T, N, H, 8}, dtype.itemsize());  // the largest there may be: what is kept
-  check_size({T, 8}, sizeof(int64_t));
+  const int64_t padded = (H + 15) / 16 * 16;  // units in whole vectors, of whatever instruction set
+  check_size({T + 1, std::max<int64_t>(N, 1), padded, 8}, dtype.itemsize());  // what is kept, and more
   const py::array y = out_argument(given.out, dtype, {T, N, H});
 
   if (!given.out.is_none()) {
@@ -219,12 +249,12 @@ struct Wanted {
     if (wrt.is_none()) return;
     std::string must = ", must be a collection of names from";
     for (int i = 0; i < fields; ++i) must += std::string(" ") + kNames[i];
-    if (py::isinstance<py::str>(wrt) || !py::isinstance<py::iterable>(wrt))
+    if (!(PyTuple_Check(wrt.ptr()) || PyList_Check(wrt.ptr()) || PyAnySet_Check(wrt.ptr())))
       type_error("wrt is " + type_name(wrt) + must);
     for (const py::handle name : wrt) {
       if (!py::isinstance<py::str>(name)) type_error("wrt holds " + type_name(name) + must);
       int i = 0;
-      while (i < fields && name.cast<std::string>() != kNames[i]) ++i;
+      while (i < fields && !name.equal(py::str(kNames[i]))) ++i;
       if (i == fields) value_error("wrt holds " + std::string(py::repr(name)) + must);
       field[i] = true;
     }

@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Without exception, so that no copy compiled for one instruction set can serve the others.
+#define BPTT_INLINE inline __attribute__((always_inline))
+
 namespace bptt {
 
 enum class Cell { kRnn, kLstm, kGru };
@@ -28,8 +31,8 @@ struct Schedule {
   bool uniform;              // every length is T
   bool reverse;
 
-  int64_t count(int64_t s) const { return first_row[s + 1] - first_row[s]; }
-  int64_t time(int64_t s, int64_t slot) const { return reverse ? length[slot] - 1 - s : s; }
+  BPTT_INLINE int64_t count(int64_t s) const { return first_row[s + 1] - first_row[s]; }
+  BPTT_INLINE int64_t time(int64_t s, int64_t slot) const { return reverse ? length[slot] - 1 - s : s; }
 };
 
 // A (T, N, .) array whose last axis is contiguous; strides in elements.
@@ -37,11 +40,10 @@ template <class T>
 struct Sequences {
   T* data;
   int64_t step, sequence;
-  T* at(int64_t t, int64_t n) const { return data + t * step + n * sequence; }
+  BPTT_INLINE T* at(int64_t t, int64_t n) const { return data + t * step + n * sequence; }
 };
 
-// What one forward pass leaves for the backward pass: one block, laid out by the kernels of one instruction
-// set. Everything in it is addressed by row (s, slot).
+// What forward and backward passes are told alike.
 template <class T>
 struct Call {
   Shape shape;
@@ -60,7 +62,7 @@ struct Forward : Call<T> {
   const T *h_0, *c_0;    // (N,H), or null
   Sequences<T> y;        // (T,N,H)
   T *h_n, *c_n;          // (N,H)
-  void* kept;            // a block of kept_bytes for the backward pass, or null
+  void* kept;            // kept_bytes for the same kernels' backward pass, or null
   void* scratch;         // a block of forward_scratch bytes
 };
 

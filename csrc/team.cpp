@@ -50,13 +50,17 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::atomic<int> chosen_size{0};   // by set_team_size; 0: none
-std::atomic<int> default_size{1};  // what this process may use
-std::atomic<int> openmp_size{1};   // omp_get_max_threads() when default_size was read
-std::atomic<bool> can_fork{true};  // false in a child whose pool could not be released
+std::atomic<int> chosen_size{0};        // by set_team_size; 0: none
+std::atomic<int> default_size{1};       // what this process may use
+std::atomic<int> openmp_size{1};        // omp_get_max_threads() when default_size was read
+std::atomic<bool> openmp_usable{true};  // false in a child whose pool could not be released
 std::atomic<bool> flush{true};
 std::atomic<bool> always_share{false};
-std::atomic<Clock::rep> last_region{0};  // when the last parallel region ended
+
+// This thread's calls without a rest between them count as one: the first ones of a run stay on one thread,
+// since waking libgomp's sleeping threads takes milliseconds.
+thread_local Clock::time_point last_work;  // when its last call ended
+thread_local double run_length = 0;        // microseconds on one thread of the calls of this run
 
 // CPUs' worth of time that the cgroup allows, rounded up; 0 if it sets no limit.
 int cgroup_quota() {
@@ -95,9 +99,9 @@ void before_fork() {
   if (omp_pause_resource_all)
     omp_pause_resource_all(omp_pause_soft);
   else
-    can_fork = false;
+    openmp_usable = false;
 }
-void after_fork_in_parent() { can_fork = true; }
+void after_fork_in_parent() { openmp_usable = true; }
 void after_fork_in_child() { read_limits(); }
 
 struct Setup {
@@ -107,25 +111,23 @@ struct Setup {
   }
 } setup;
 
-// Flush-to-zero and denormals-are-zero for as long as it lives.
-struct FlushDenormals {
+// The floating-point mode that results are promised for, whatever the caller's is, for as long as it lives.
+struct KernelMode {
+  static constexpr unsigned kDefault = 0x1F80, kFlush = 0x8040;  // flush-to-zero, denormals-are-zero
   const unsigned before = _mm_getcsr();
-  FlushDenormals() {
-    if (flush.load(std::memory_order_relaxed)) _mm_setcsr(before | 0x8040);
-  }
-  ~FlushDenormals() { _mm_setcsr(before); }
+  explicit KernelMode(bool flush) { _mm_setcsr(kDefault | (flush ? kFlush : 0)); }
+  ~KernelMode() { _mm_setcsr(before); }
 };
-
-Clock::rep now() { return Clock::now().time_since_epoch().count(); }
 
 }  // namespace
 
 int team_size() {
-  if (!can_fork.load(std::memory_order_relaxed)) return 1;
+  if (!openmp_usable.load(std::memory_order_relaxed)) return 1;
   const int chosen = chosen_size.load(std::memory_order_relaxed);
   const int size = chosen ? chosen : default_size.load(std::memory_order_relaxed);
   const int openmp = omp_get_max_threads();
-  return openmp == openmp_size.load(std::memory_order_relaxed) ? size : std::min(size, openmp);
+  const bool changed = openmp != openmp_size.load(std::memory_order_relaxed);
+  return std::min({size, omp_get_thread_limit(), changed ? openmp : size});
 }
 
 void set_team_size(int n) { chosen_size = n; }
@@ -135,29 +137,32 @@ bool flush_denormal() { return flush; }
 
 bool worth_a_team(double microseconds) {
   constexpr double kWorthSharing = 200, kWorthWaking = 5000;
-  constexpr auto kHot = std::chrono::milliseconds(10);  // then libgomp's threads sleep, and wake slowly
+  constexpr auto kRest = std::chrono::milliseconds(10);
   if (team_size() == 1) return false;
   if (always_share.load(std::memory_order_relaxed)) return true;
   if (microseconds < kWorthSharing) return false;
-  if (microseconds >= kWorthWaking) return true;
-  return now() - last_region.load(std::memory_order_relaxed) < Clock::duration(kHot).count();
+  if (Clock::now() - last_work > kRest) run_length = 0;
+  run_length += microseconds;
+  return run_length >= kWorthWaking;
 }
 
 void set_always_share(bool on) { always_share = on; }
 
 void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
+  const bool flushing = flush;  // the same for the whole team
   if (threads == 1) {
-    FlushDenormals guard;
+    KernelMode guard(flushing);
     body(argument, Member{0, 1, nullptr});
+    last_work = Clock::now();
     return;
   }
   Barrier barrier;
 #pragma omp parallel num_threads(threads)
   {
-    FlushDenormals guard;
+    KernelMode guard(flushing);
     body(argument, Member{omp_get_thread_num(), omp_get_num_threads(), &barrier});
   }
-  last_region = now();
+  last_work = Clock::now();
 }
 
 const char* openmp_runtime() {

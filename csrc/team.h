@@ -24,7 +24,7 @@ void set_team_size(int);  // at least 1
 void set_flush_denormal(bool);
 bool flush_denormal();
 
-// Whether work of so many microseconds on one thread is worth waking the others now.
+// Whether work of so many microseconds on one thread is worth waking the others now; asked once a call.
 bool worth_a_team(double microseconds);
 void set_always_share(bool);  // for tests: all work is worth it
 

@@ -5,8 +5,8 @@
 
 f and g are each one of sigmoid, tanh, ReLU and Leaky ReLU. The task is a temporal exclusive or,
 after Elman (1990), "Finding Structure in Time": y_t tells whether x_t differs from x_(t-1). The
-present input alone says nothing about that, so all that the network gains over a constant answer
-comes from its memory.
+present input alone says nothing about that (but at the first step), so what the network gains over
+a constant answer comes from its memory.
 
     python examples/elman.py --hidden sigmoid --output relu
 """

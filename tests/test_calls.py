@@ -163,19 +163,21 @@ class Handled(Exception):
 
 def with_alarm(call: Callable[[], Any], handler: Callable[[int], None]) -> Any:
     """Make a call with an alarm in 50 ms, and again 50 ms after handler(visit) has returned."""
-    visits = 0
+    visits, active = 0, True
 
     def handle(*_: object) -> None:
         nonlocal visits
-        visits += 1
-        handler(visits)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        if active:
+            visits += 1
+            handler(visits)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
 
     before = signal.signal(signal.SIGALRM, handle)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         return call()
     finally:
+        active = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

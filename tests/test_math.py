@@ -67,16 +67,15 @@ def arguments(dtype: str) -> Floats:
     points = [0, 2.0**form.lowest, np.inf, *form.edges, *ln2 * np.arange(0.5, 8)]
     at = np.array(points, dtype).view(form.bits)[:, None].astype(np.int64)
     near = np.maximum(at + np.arange(-2000, 2001), 0).ravel().astype(form.bits).view(dtype)
-    x = [near, -near]
-    if dtype == "float32":
-        step = 4999  # of all 2^32 numbers
-        x.append(np.arange(0, 2**32, step, np.uint64).astype(np.uint32).view(dtype))
-    else:
-        n = 100_000
-        x += [rng.uniform(-most, most, n) for most in (0.1, 1, 3, 20, 40, 750)]
-        x += [rng.uniform(36, 39, n), -rng.uniform(36, 39, n)]  # where 1 + e^-x is rounded twice
-        x += [np.ldexp(rng.uniform(-1, 1, n), rng.integers(-1080, 12, n))]
-    every = np.concatenate(x)
+    n, last = 100_000, 1.05 * form.highest * ln2
+    x = [near, -near, *(rng.uniform(-most, most, n) for most in (0.1, 1, 3, 20, 40, last))]
+    # where 1 + e^-x is no longer exact, and not yet e^-x
+    low, high = (form.digits - 1) * ln2, (form.digits + 3) * ln2
+    x += [rng.uniform(low, high, n), -rng.uniform(low, high, n)]
+    x += [np.ldexp(rng.uniform(-1, 1, n), rng.integers(form.lowest - form.digits, 12, n))]
+    if dtype == "float32":  # of all 2^32 numbers
+        x += [np.arange(0, 2**32, 4999, np.uint64).astype(form.bits).view(dtype)]
+    every = np.concatenate(x, dtype=dtype, casting="same_kind")
     return every[~np.isnan(every)]
 
 

@@ -80,7 +80,8 @@ struct BackwardPass {
         }
         if (share.waits) m.barrier();
       }
-      for (int64_t g = share.group_begin; g < share.group_end; ++g) recur(groups, g, share, a, a);
+      for (int64_t g = share.group_begin; (a > 0 || call.dh_0) && g < share.group_end; ++g)
+        recur(groups, g, share, a, a);
 
       gather(groups, x_groups, a, b, m);
       m.barrier();
@@ -102,7 +103,7 @@ struct BackwardPass {
 
   void prepare(const Groups<T>& groups, const Groups<T>& x_groups, const Share& share,
                const Member& m) const {
-    pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
+    if (shape.T > 1 || call.dh_0) pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
     if (call.dx.data) {
       pack_weights<C::x_count>(w_ih, x_groups, call.w_ih, C::x_gate, m);
       clear_past_end(schedule, shape, call.dx, shape.I, m);

@@ -23,7 +23,6 @@ struct Rnn {
   static constexpr bool has_c = false;
   static constexpr int x_gate(int j) { return j; }
   static constexpr int h_gate(int j) { return j; }
-  static constexpr int activations = 1;
 
   Nonlinearity f;
   T slope;
@@ -56,10 +55,10 @@ struct Rnn {
         da[0] = ds.h * (one - h * h);
         break;
       case Nonlinearity::kRelu:
-        da[0] = select<T>(h > vec<T>{}, ds.h, vec<T>{});
+        da[0] = select<T>(h <= vec<T>{}, vec<T>{}, ds.h);  // NaN passes
         break;
       case Nonlinearity::kLeakyRelu:
-        da[0] = select<T>(h > vec<T>{}, ds.h, splat(slope) * ds.h);
+        da[0] = select<T>(h <= vec<T>{}, splat(slope) * ds.h, ds.h);
         break;
       case Nonlinearity::kSigmoid:
         da[0] = ds.h * (h * (one - h));
@@ -77,7 +76,6 @@ struct Lstm {  // gates i f g o
   static constexpr bool has_c = true;
   static constexpr int x_gate(int j) { return j; }
   static constexpr int h_gate(int j) { return j; }
-  static constexpr int activations = 5;
 
   explicit Lstm(const Call<T>&) {}
 
@@ -108,7 +106,6 @@ struct Gru {  // gates r z n; slots: n from x, r, z, q = W_hn h + b_hn
   static constexpr bool has_c = false;
   static constexpr int x_gate(int j) { return (j + 2) % 3; }  // n r z
   static constexpr int h_gate(int j) { return j; }            // r z n
-  static constexpr int activations = 3;
 
   explicit Gru(const Call<T>&) {}
 

@@ -58,7 +58,6 @@ constexpr CellKernels<T> kCell{kept_bytes<C, T>,       forward_scratch<C, T>, fo
 
 }  // namespace
 
-extern const Kernels kernels;
 const Kernels kernels{
     BPTT_STRING(BPTT_ISA),
     kLanes<float>,

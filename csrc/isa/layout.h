@@ -104,8 +104,10 @@ struct Slots {
       : first(0), n(N), index(index), members(members), dealt(false) {
     if (members == 1) return;
     dealt = !schedule.uniform;
-    first = dealt ? 0 : part_begin(N, members, index);
-    n = dealt ? dealt_below(N) : part_begin(N, members, index + 1) - first;
+    // parts are dealt from the end: the calling thread, which hears of Ctrl-C, has a slot whenever there is
+    // one
+    first = dealt ? 0 : N - part_begin(N, members, members - index);
+    n = dealt ? dealt_below(N) : N - part_begin(N, members, members - index - 1) - first;
   }
   int64_t slot(int64_t j) const {
     if (!dealt) return first + j;

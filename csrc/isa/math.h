@@ -86,13 +86,14 @@ BPTT_INLINE vec<T> exp(vec<T> x) {
   return fma(scale, t, scale) * power_of_two<T>(n - half);
 }
 
-// 1 / (1 + e^-x)
+// 1 / (1 + e^-x); 1 and 2^n are added smaller first, so that neither is lost in the other
 template <class T>
 BPTT_INLINE vec<T> sigmoid(vec<T> x) {
   using K = ExpConstants<T>;
   const auto [n, t] = reduce<T>(clamp(-x, K::sigmoid_low, K::sigmoid_high));
-  const vec<T> scale = power_of_two<T>(n);
-  return splat(T(1)) / fma(scale, t, scale + splat(T(1)));
+  const vec<T> one = splat(T(1)), scale = power_of_two<T>(n);
+  const ints<T> below = scale < one;
+  return one / (fma(scale, t, select<T>(below, scale, one)) + select<T>(below, one, scale));
 }
 
 // m / (m + 2) with m = e^(2|x|) - 1, and the sign of x

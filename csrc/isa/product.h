@@ -15,8 +15,6 @@ constexpr int kMaxVectors = 4;  // columns of a tile, in vectors
 constexpr int kMaxRows = 12;    // rows of a tile
 constexpr int64_t kAlign = 64;  // bytes; of panels and of everything else in scratch
 
-template <int vectors>
-constexpr int kTileRows = kAccumulators / vectors < kMaxRows ? kAccumulators / vectors : kMaxRows;
 constexpr int tile_rows(int64_t vectors) {
   const int rows = kAccumulators / int(vectors);
   return rows < kMaxRows ? rows : kMaxRows;
@@ -32,8 +30,8 @@ BPTT_INLINE int64_t part_begin(int64_t n, int64_t parts, int64_t i) { return n *
 
 // How value k of the left factor's row m is found.
 //   kRow:     row[m][k]
-//   kBlocked: row[m][(k / lanes) * stride + k % lanes]   (a row of gate gradients, see sequence.h)
-//   kColumn:  row[0][k * stride + m]                     (the same gradients, transposed)
+//   kBlocked: row[m][(k / lanes) * stride + k % lanes]   (a row of D, see backward.h)
+//   kColumn:  row[0][k * stride + m]                     (D transposed)
 enum class Left { kRow, kBlocked, kColumn };
 
 template <class T>
@@ -97,7 +95,7 @@ struct Products {
   template <int vectors, int rows>
   constexpr void fill() {
     by_size[vectors - 1][rows - 1] = &product<T, vectors, rows, form>;
-    if constexpr (rows < kTileRows<vectors>)
+    if constexpr (rows < tile_rows(vectors))
       fill<vectors, rows + 1>();
     else if constexpr (vectors < kMaxVectors)
       fill<vectors + 1, 1>();

@@ -9,11 +9,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifdef __SSE2__
 #include <immintrin.h>
-#endif
 
-#define BPTT_INLINE inline __attribute__((always_inline))
+#include "../kernels.h"
 
 namespace bptt::BPTT_ISA {
 

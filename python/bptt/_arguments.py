@@ -70,12 +70,14 @@ def is_array(value: object) -> bool:
 
 
 def ndarray(name: str, value: object) -> NDArray[np.generic]:
-    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        return np.from_dlpack(value)
     try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
         return np.asarray(value)
     except ValueError as error:  # a ragged list
         raise ValueError(f"{name} cannot be made an array: {error}") from error
+    except (TypeError, OverflowError, RuntimeError, BufferError) as error:
+        raise TypeError(f"{name} cannot be made an array: {error}") from error
 
 
 def _weights(w_ih: object) -> Array:
@@ -131,9 +133,12 @@ def slope(value: object) -> float:
     """Check the slope of leaky_relu: not negative, since h must tell which branch was taken."""
     if not isinstance(value, numbers.Real):
         raise TypeError(f"slope is {described(value)}, must be a real number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
     if not 0 <= number < np.inf:
-        raise ValueError(f"slope is {number}, must be finite and at least 0")
+        raise ValueError(f"slope is {value}, must be finite and at least 0")
     return number
 
 
@@ -142,7 +147,7 @@ def lengths(value: object, T: int, N: int) -> NDArray[np.intp] | None:
     if value is None:
         return None
     array = ndarray("lengths", value)
-    if isinstance(value, list | tuple) and not value:
+    if not array.size and not is_array(value):
         array = array.astype(np.intp)  # NumPy takes an empty list for floats
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths has dtype {array.dtype}, must be integers")

@@ -63,6 +63,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define __call__")
 
     def vjp(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what a call returns, and the pullback: the layer's gradients from those of y."""
         raise NotImplementedError(f"{type(self).__name__} does not define vjp")
 
     @property
