@@ -57,10 +57,15 @@ std::atomic<bool> openmp_usable{true};  // false in a child whose pool could not
 std::atomic<bool> flush{true};
 std::atomic<bool> always_share{false};
 
-// This thread's calls without a rest between them count as one: the first ones of a run stay on one thread,
-// since waking libgomp's sleeping threads takes milliseconds.
+// This thread's calls without a rest between them count as one run: its first calls stay on one thread, since
+// waking libgomp's sleeping threads takes milliseconds. Where the others come late all the same, because
+// another pool of threads or another process has their cores, the next run must be longer.
+constexpr double kWorthSharing = 200, kWorthWaking = 5000, kLongestWait = 1e6;  // microseconds on one thread
+constexpr std::chrono::milliseconds kRest{10};
+constexpr std::chrono::microseconds kLate{300};
 thread_local Clock::time_point last_work;  // when its last call ended
-thread_local double run_length = 0;        // microseconds on one thread of the calls of this run
+thread_local double run_length = 0;        // of the calls of this run
+thread_local double needed_length = kWorthWaking;
 
 // CPUs' worth of time that the cgroup allows, rounded up; 0 if it sets no limit.
 int cgroup_quota() {
@@ -136,14 +141,12 @@ void set_flush_denormal(bool on) { flush = on; }
 bool flush_denormal() { return flush; }
 
 bool worth_a_team(double microseconds) {
-  constexpr double kWorthSharing = 200, kWorthWaking = 5000;
-  constexpr auto kRest = std::chrono::milliseconds(10);
   if (team_size() == 1) return false;
   if (always_share.load(std::memory_order_relaxed)) return true;
   if (microseconds < kWorthSharing) return false;
   if (Clock::now() - last_work > kRest) run_length = 0;
   run_length += microseconds;
-  return run_length >= kWorthWaking;
+  return microseconds >= kWorthWaking || run_length >= needed_length;
 }
 
 void set_always_share(bool on) { always_share = on; }
@@ -157,11 +160,18 @@ void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
     return;
   }
   Barrier barrier;
+  const Clock::time_point begin = Clock::now();
+  std::atomic<bool> late{false};
 #pragma omp parallel num_threads(threads)
   {
+    if (Clock::now() - begin > kLate) late = true;
     KernelMode guard(flushing);
     body(argument, Member{omp_get_thread_num(), omp_get_num_threads(), &barrier});
   }
+  // a late start costs as much as some fifty prompt ones gain
+  if (late) run_length = 0;
+  needed_length =
+      late ? std::min(8 * needed_length, kLongestWait) : std::max(0.95 * needed_length, kWorthWaking);
   last_work = Clock::now();
 }
 

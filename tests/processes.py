@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -33,25 +32,17 @@ def start(program: str, *options: str, **variables: str) -> subprocess.Popen[str
 
 
 def finish(process: subprocess.Popen[str], timeout: float) -> tuple[int, str, str]:
-    """Wait for a program and return its exit code, output and errors; nothing of it outlives this.
+    """Wait for a program and return its exit code, output and errors.
 
-    A program that takes longer is an AssertionError.
+    A program that takes longer is killed with all that it has started, and an AssertionError.
     """
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
-        end(process)
+        os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
         raise AssertionError(f"no end after {timeout} s\n{out}\n{err}") from None
-    finally:
-        end(process)
     return process.returncode, out.strip(), err.strip()
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """Kill a program and all that it has started."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def output(program: str, *options: str, timeout: float = 60, **variables: str) -> str:
