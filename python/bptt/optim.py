@@ -199,7 +199,7 @@ class Adam(Optimizer):
 
 
 def _norm(array: NDArray[np.float64], p: float) -> float:
-    # not by way of a dot product: BLAS would wake threads of its own, which keep the kernels' waiting
+    # no dot product: BLAS would wake threads of its own, which keep the kernels' waiting
     if p == 2:
         return math.sqrt(np.square(array).sum())
     return float(np.linalg.norm(array.ravel(), p))
