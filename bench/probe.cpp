@@ -75,13 +75,15 @@ double best_rate(Windows windows, Make make) {
   double best = 0;
   for (int window = 0; window < windows.count; ++window) {
     double sum = 0;
-    for (int thread = 0; thread < windows.threads; ++thread) sum += rates[size_t(window * windows.threads + thread)];
+    for (int thread = 0; thread < windows.threads; ++thread)
+      sum += rates[size_t(window * windows.threads + thread)];
     if (sum > best) best = sum;
   }
   return best;
 }
 
-BPTT_INLINE void keep(Vec& value) {  // the compiler must compute value here and knows nothing of it afterwards
+BPTT_INLINE void keep(
+    Vec& value) {  // the compiler must compute value here and knows nothing of it afterwards
   __asm__ volatile("" : "+x"(value));
 }
 
@@ -143,7 +145,7 @@ struct Read {
 
 template <class Function>
 struct Activate {
-  static constexpr size_t kFloats = 2048;  // in and out stay in L1
+  static constexpr size_t kFloats = 2048;        // in and out stay in L1
   static constexpr int kPasses = 8, kGroup = 4;  // the kernels finish four vectors at a time
   Function function;
   Buffer in = filled(kFloats), out = filled(kFloats);
