@@ -85,22 +85,22 @@ def use_a_team() -> None:
 
 def while_another_computes(work: Callable[[], None]) -> None:
     """Do some work while another thread computes, with a team of its own."""
-    done, rounds = threading.Event(), 0
+    begun, done = threading.Event(), threading.Event()
 
     def compute_on() -> None:
-        nonlocal rounds
         while not done.is_set():
             compute(functional, *BUSY)
-            rounds += 1
+            begun.set()
 
     thread = threading.Thread(target=compute_on)
     thread.start()
     try:
+        assert begun.wait(60)
         work()
+        assert thread.is_alive()
     finally:
         done.set()
         thread.join()
-    assert rounds > 1
 
 
 def forks(count: int) -> None:
