@@ -16,7 +16,8 @@ struct ExpConstants;
 template <>
 struct ExpConstants<float> {
   static constexpr int mantissa = 23, bias = 127;
-  static constexpr float magic = 0x1.8p23f;  // x + magic rounds x to an integer, held in the low bits
+  // x + magic rounds x to an integer; the low bits hold it, with the exponent's bias
+  static constexpr float magic = 0x1.8p23f + bias;
   static constexpr float log2e = 0x1.715476p0f;
   // ln(2) in two parts; n times the first one is exact, with or without a fused multiply-add.
   static constexpr float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
@@ -31,7 +32,7 @@ struct ExpConstants<float> {
 template <>
 struct ExpConstants<double> {
   static constexpr int mantissa = 52, bias = 1023;
-  static constexpr double magic = 0x1.8p52;
+  static constexpr double magic = 0x1.8p52 + bias;
   static constexpr double log2e = 0x1.71547652b82fep0;
   static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
   static constexpr double lowest = -746., highest = 711.;
@@ -47,7 +48,7 @@ struct ExpConstants<double> {
 // e^x = 2^n * (1 + t)
 template <class T>
 struct Reduced {
-  ints<T> n;
+  ints<T> n;  // plus the exponent's bias; bits above those of an exponent are not meant
   vec<T> t;
 };
 
@@ -56,44 +57,37 @@ BPTT_INLINE Reduced<T> reduce(vec<T> x) {
   using K = ExpConstants<T>;
   const vec<T> shifted = fma(x, splat(K::log2e), splat(K::magic));
   const vec<T> n = shifted - splat(K::magic);
-  const vec<T> r = fma(n, splat(-K::ln2_low), fma(n, splat(-K::ln2_high), x));
-  vec<T> q = splat(K::poly[K::degree]);
+  const vec<T> r = fma(n, splat(-K::ln2_low), fma(n, splat(-K::ln2_high), x)), r2 = r * r;
+  vec<T> q = splat(K::poly[K::degree]);  // by twos, which halves the chain
+  if constexpr (K::degree % 2) q = fma(q, r, splat(K::poly[K::degree - 1]));
 #pragma GCC unroll 16
-  for (int i = K::degree - 1; i >= 0; --i) q = fma(q, r, splat(K::poly[i]));
-  return {bits<T>(shifted) - bits<T>(splat(K::magic)), fma(r * r, q, r)};
+  for (int i = K::degree / 2 * 2; i >= 2; i -= 2)
+    q = fma(q, r2, fma(splat(K::poly[i - 1]), r, splat(K::poly[i - 2])));
+  return {bits<T>(shifted), fma(r2, q, r)};
 }
 
-// 2^n for a normal result
+// 2^n for a normal result, n with the bias
 template <class T>
 BPTT_INLINE vec<T> power_of_two(ints<T> n) {
-  using K = ExpConstants<T>;
-  return from_bits<T>((n + splat_bits<T>(K::bias)) << K::mantissa);
-}
-
-// x, moved into [low, high]; NaN stays.
-template <class T>
-BPTT_INLINE vec<T> clamp(vec<T> x, T low, T high) {
-  x = select<T>(x > splat(high), splat(high), x);
-  return select<T>(x < splat(low), splat(low), x);
+  return from_bits<T>(n << ExpConstants<T>::mantissa);
 }
 
 template <class T>
 BPTT_INLINE vec<T> exp(vec<T> x) {
   using K = ExpConstants<T>;
-  const auto [n, t] = reduce<T>(clamp(x, K::lowest, K::highest));
-  const ints<T> half = n >> 1;  // 2^n itself may be out of range where e^x is not
-  const vec<T> scale = power_of_two<T>(half);
-  return fma(scale, t, scale) * power_of_two<T>(n - half);
+  const auto [biased, t] = reduce<T>(at_least(at_most(x, splat(K::highest)), splat(K::lowest)));
+  const ints<T> n = biased - bits<T>(splat(K::magic)), half = n >> 1;  // 2^n may be out of range, e^x not
+  const vec<T> scale = power_of_two<T>(half + splat_bits<T>(K::bias));
+  return fma(scale, t, scale) * power_of_two<T>(n - half + splat_bits<T>(K::bias));
 }
 
 // 1 / (1 + e^-x); 1 and 2^n are added smaller first, so that neither is lost in the other
 template <class T>
 BPTT_INLINE vec<T> sigmoid(vec<T> x) {
   using K = ExpConstants<T>;
-  const auto [n, t] = reduce<T>(clamp(-x, K::sigmoid_low, K::sigmoid_high));
+  const auto [n, t] = reduce<T>(at_least(at_most(-x, splat(K::sigmoid_high)), splat(K::sigmoid_low)));
   const vec<T> one = splat(T(1)), scale = power_of_two<T>(n);
-  const ints<T> below = scale < one;
-  return one / (fma(scale, t, select<T>(below, scale, one)) + select<T>(below, one, scale));
+  return one / (fma(scale, t, at_most(scale, one)) + at_least(scale, one));
 }
 
 // m / (m + 2) with m = e^(2|x|) - 1, and the sign of x
@@ -102,7 +96,7 @@ BPTT_INLINE vec<T> tanh(vec<T> x) {
   using K = ExpConstants<T>;
   const ints<T> sign = bits<T>(x) & bits<T>(splat(T(-0.0)));
   const vec<T> twice = from_bits<T>(bits<T>(x) ^ sign) * splat(T(2));
-  const auto [n, t] = reduce<T>(select<T>(twice > splat(K::tanh_high), splat(K::tanh_high), twice));
+  const auto [n, t] = reduce<T>(at_most(twice, splat(K::tanh_high)));
   const vec<T> scale = power_of_two<T>(n);
   const vec<T> m = fma(scale, t, scale - splat(T(1)));
   return from_bits<T>(bits<T>(m / (m + splat(T(2)))) | sign);

@@ -102,6 +102,24 @@ BPTT_INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) { return a 
 BPTT_INLINE vec<double> fma(vec<double> a, vec<double> b, vec<double> c) { return a * b + c; }
 #endif
 
+// The smaller of x and a limit, and the larger; NaN stays.
+#if defined(__AVX512F__)
+BPTT_INLINE vec<float> at_most(vec<float> x, vec<float> limit) { return _mm512_min_ps(limit, x); }
+BPTT_INLINE vec<double> at_most(vec<double> x, vec<double> limit) { return _mm512_min_pd(limit, x); }
+BPTT_INLINE vec<float> at_least(vec<float> x, vec<float> limit) { return _mm512_max_ps(limit, x); }
+BPTT_INLINE vec<double> at_least(vec<double> x, vec<double> limit) { return _mm512_max_pd(limit, x); }
+#elif defined(__AVX2__)
+BPTT_INLINE vec<float> at_most(vec<float> x, vec<float> limit) { return _mm256_min_ps(limit, x); }
+BPTT_INLINE vec<double> at_most(vec<double> x, vec<double> limit) { return _mm256_min_pd(limit, x); }
+BPTT_INLINE vec<float> at_least(vec<float> x, vec<float> limit) { return _mm256_max_ps(limit, x); }
+BPTT_INLINE vec<double> at_least(vec<double> x, vec<double> limit) { return _mm256_max_pd(limit, x); }
+#else
+BPTT_INLINE vec<float> at_most(vec<float> x, vec<float> limit) { return _mm_min_ps(limit, x); }
+BPTT_INLINE vec<double> at_most(vec<double> x, vec<double> limit) { return _mm_min_pd(limit, x); }
+BPTT_INLINE vec<float> at_least(vec<float> x, vec<float> limit) { return _mm_max_ps(limit, x); }
+BPTT_INLINE vec<double> at_least(vec<double> x, vec<double> limit) { return _mm_max_pd(limit, x); }
+#endif
+
 // condition's lanes are all ones or all zeros.
 template <class T>
 BPTT_INLINE vec<T> select(ints<T> condition, vec<T> yes, vec<T> no) {
