@@ -1,9 +1,9 @@
 // The forward pass: one driver for all cells.
 //
-// For each step, group of units and tile of rows: the preactivations begin as the bias, x_t's product with
-// the panel of w_ih is added, then h_{t-1}'s with that of w_hh, and the cell follows while the tile is in the
-// first cache. The input's product has no recurrence: where a step has few rows it is made for several steps
-// at once, so that w_ih is read once for all of them.
+// Preactivations begin as the bias, x_t's product with the panel of w_ih is added, then h_{t-1}'s with that of
+// w_hh, and the cell follows while the tile is in the first cache. The input's product has no recurrence: where
+// a step has few rows, or its weights are more than a cache holds, it is made for several steps at once, so
+// that w_ih is read once for all of them.
 #pragma once
 
 #include "cells.h"
@@ -14,14 +14,16 @@ namespace bptt::BPTT_ISA {
 template <class C, class T>
 struct ForwardPass {
   static constexpr int L = kLanes<T>;
-  static constexpr int64_t kWidest = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group
-  static constexpr int64_t kFewRows = 16;  // rows of a step worth a product of their own
-  static constexpr int64_t kAheadRows = 48, kAheadBytes = 256 << 10;  // what is made ahead
+  static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
+  static constexpr int64_t kFewRows = 16;
+  static constexpr int64_t kAheadRows = 96;           // made at once
+  static constexpr int64_t kResident = 512 << 10;     // bytes of weights that stay in a member's cache
 
   struct PerMember {
     const T** x;  // rows of the step, or of the steps ahead
-    const T** h;
-    T* ahead;
+    const T** h;  // rows of the step
+    T** y;
+    T* ahead;  // preactivations [row][unit block][slot][lane]
   };
 
   const Forward<T>& call;
@@ -30,8 +32,7 @@ struct ForwardPass {
   const C cell;
   const Division how;
   Stop stop;
-  int64_t units;  // padded
-  int64_t ahead_rows;
+  int64_t units, width;  // padded; of a row of preactivations
   Kept<C, T> kept;
   States<T> states;
   T *w_ih, *w_hh, *bias;
@@ -45,12 +46,12 @@ struct ForwardPass {
         cell(call),
         how(division<C, T>(call.shape)),
         units(padded<T>(shape.H)),
-        ahead_rows(max(shape.N, min(kAheadRows, kAheadBytes / int64_t(sizeof(T)) / (units * C::slots)))),
+        width(units * C::slots),
         kept(keep(call)),
         states(call.kept ? kept.states : States<T>(arena, shape, C::has_c, 0, nullptr)),
         w_ih(arena.take<T>(units * C::x_count * shape.I)),
         w_hh(arena.take<T>(units * C::h_count * shape.H)),
-        bias(arena.take<T>(units * C::slots)),
+        bias(arena.take<T>(width)),
         members(arena) {
     take_member(arena);
     member_bytes = arena.at - members.at;
@@ -61,21 +62,36 @@ struct ForwardPass {
   }
   PerMember take_member(Arena& arena) const {
     PerMember p;
-    p.x = arena.take<const T*>(ahead_rows);
+    p.x = arena.take<const T*>(max(shape.N, kAheadRows));
     p.h = arena.take<const T*>(shape.N);
-    p.ahead = arena.take<T>(looks_ahead() ? ahead_rows * units * C::slots : 0);
+    p.y = arena.take<T*>(shape.N);
+    p.ahead = arena.take<T>(kAheadRows * width);
     return p;
   }
-  bool looks_ahead() const { return shape.N < 2 * kFewRows; }
   size_t scratch_end(int team) const { return members.at + size_t(team) * member_bytes; }
 
+  // Steps whose input products a member of `count` makes at once.
+  int64_t steps_ahead(int64_t rows, int count) const {
+    const int64_t weights = units * C::x_count * shape.I * int64_t(sizeof(T));
+    const bool pays = rows < kFewRows || weights / (how == Division::kUnits ? count : 1) > kResident;
+    return pays ? max(1, min(kAheadRows / max(1, rows), shape.T)) : 1;
+  }
+  // Unit blocks in a group: many where the rows are few, so that there are always enough sums under way.
+  static int64_t widest(int64_t rows) {
+    return max(kNarrow, kAccumulators / max(1, rows) / C::x_count);
+  }
+
   void operator()(const Member& m) {
-    const Groups<T> groups(shape.H, kWidest, how == Division::kUnits ? m.count : 1);
-    for (int64_t g = part_begin(groups.count, m.count, m.index);
-         g < part_begin(groups.count, m.count, m.index + 1); ++g)
-      pack(groups, g);
+    const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
+    const int64_t steps = steps_ahead(rows, m.count);
+    const int dealt = how == Division::kUnits ? m.count : 1;
+    const Groups<T> x_groups(shape.H, widest(rows * steps), dealt), groups(shape.H, widest(rows), dealt);
+    pack_weights(w_ih, x_groups, call.w_ih, shape.I, C::x_gate, m);
+    pack_weights(w_hh, groups, call.w_hh, shape.H, C::h_gate, m);
+    add_biases(m);
     clear_past_end(schedule, shape, call.y, shape.H, m);
 
+    const Share x_share(how, schedule, shape.N, x_groups.count, m);
     const Share share(how, schedule, shape.N, groups.count, m);
     for (int64_t j = 0; j < share.slots.n; ++j) begin(groups, share, share.slots.slot(j));
     m.barrier();
@@ -83,36 +99,34 @@ struct ForwardPass {
     Arena arena = members;
     arena.at += uintptr_t(m.index) * member_bytes;
     const PerMember mine = take_member(arena);
-    const int64_t rows = share.slots.n;
-    const int64_t steps = looks_ahead() && rows > 0 && rows < kFewRows ? max(1, ahead_rows / rows) : 1;
-
     for (int64_t s0 = 0; s0 < shape.T && schedule.count(s0) > 0; s0 += steps) {
       const int64_t s1 = min(s0 + steps, shape.T);
-      int64_t ahead = 0;  // rows whose preactivations begin in mine.ahead
-      if (steps > 1) {
-        for (int64_t s = s0; s < s1; ++s) ahead += x_rows(share, s, mine.x + ahead);
-        for (int64_t g = share.group_begin; g < share.group_end; ++g)
-          for_tiles(ahead, tile_rows(groups.size(g) * C::x_count), [&](int64_t row, int64_t n) {
-            project(groups, g, mine.x + row, mine.ahead + at_ahead(groups, share, g, ahead, row), n);
-          });
-      }
-      int64_t first = 0;
+      if (steps > 1) look_ahead(x_groups, x_share, s0, s1, mine);
+      T* ahead = mine.ahead;
       for (int64_t s = s0; s < s1; ++s) {
-        const int64_t n = steps > 1 ? share.slots.below(schedule.count(s)) : x_rows(share, s, mine.x);
-        for (int64_t j = 0; j < n; ++j) mine.h[j] = states.h + states.index(s - 1, share.slots.slot(j));
-        for (int64_t g = share.group_begin; g < share.group_end; ++g)
-          for_tiles(n, tile_rows(groups.size(g) * C::h_count), [&](int64_t row, int64_t size) {
+        const int64_t n = share.slots.below(schedule.count(s));
+        if (steps == 1) x_rows(share, s, mine.x);
+        for (int64_t j = 0; j < n; ++j) {
+          const int64_t slot = share.slots.slot(j);
+          mine.h[j] = states.h + states.index(s - 1, slot);
+          mine.y[j] = call.y.at(schedule.time(s, slot), schedule.sequence[slot]);
+        }
+        for (int64_t i = share.group_begin; i < share.group_end; ++i) {
+          // back and forth, so that what the caches hold of the weights is met first
+          const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
+          const int64_t first = group.first * C::slots * L, values = group.size * C::slots * L;
+          for_tiles(n, tile_rows(group.size * C::h_count), [&](int64_t row, int64_t size) {
             alignas(kAlign) T tile[kMaxRows * kMaxVectors * L];
-            T* a = tile;
-            if (steps > 1)
-              a = mine.ahead + at_ahead(groups, share, g, ahead, first + row);
-            else
-              project(groups, g, mine.x + row, a, size);
-            recur(groups, g, mine.h + row, a, size);
-            for (int64_t i = 0; i < size; ++i)
-              finish(groups, g, s, share.slots.slot(row + i), a + i * groups.size(g) * C::slots * L);
+            T* a[kMaxRows];
+            for (int64_t r = 0; r < size; ++r)
+              a[r] = steps > 1 ? ahead + (row + r) * width + first : tile + r * values;
+            if (steps == 1) project(group, mine.x + row, a, size);
+            add_product(group, mine.h + row, a, size, w_hh, shape.H, C::h_first);
+            for (int64_t r = 0; r < size; ++r)
+              finish(group, s, share.slots.slot(row + r), a[r], mine.y[row + r]);
           });
-        first += n;
+        }
+        ahead += n * width;
         for (int64_t j = share.slots.below(s + 1 < shape.T ? schedule.count(s + 1) : 0); j < n; ++j)
           end(groups, share, s, share.slots.slot(j));
         if (share.waits) {
@@ -129,10 +143,6 @@ struct ForwardPass {
   }
 
  private:
-  static int64_t at_ahead(const Groups<T>& groups, const Share& share, int64_t g, int64_t rows, int64_t row) {
-    return ((groups.begin(g) - groups.begin(share.group_begin)) * rows + groups.size(g) * row) * C::slots * L;
-  }
-
   int64_t x_rows(const Share& share, int64_t s, const T** rows) const {
     const int64_t n = share.slots.below(schedule.count(s));
     for (int64_t j = 0; j < n; ++j) {
@@ -142,66 +152,83 @@ struct ForwardPass {
     return n;
   }
 
-  void pack(const Groups<T>& groups, int64_t g) const {
-    const int64_t first = groups.begin(g), size = groups.size(g);
-    for (int64_t b = 0; b < size; ++b) {
-      const int64_t unit = (first + b) * L, lanes = groups.lanes(first + b);
-      for (int j = 0; j < C::x_count; ++j)
-        pack_transposed(w_ih + (first * shape.I * C::x_count + b * C::x_count + j) * L, size * C::x_count * L,
-                        call.w_ih + (C::x_gate(j) * shape.H + unit) * shape.I, shape.I, lanes, shape.I);
-      for (int j = 0; j < C::h_count; ++j)
-        pack_transposed(w_hh + (first * shape.H * C::h_count + b * C::h_count + j) * L, size * C::h_count * L,
-                        call.w_hh + (C::h_gate(j) * shape.H + unit) * shape.H, shape.H, lanes, shape.H);
-      T* to = bias + (first + b) * C::slots * L;
-      for (int j = 0; j < C::slots; ++j) store(to + j * L, vec<T>{});
-      add_bias<C::x_count>(to + C::x_first * L, call.b_ih, unit, lanes, C::x_gate);
-      add_bias<C::h_count>(to + C::h_first * L, call.b_hh, unit, lanes, C::h_gate);
+  // the preactivations' beginnings of steps s0..s1-1
+  void look_ahead(const Groups<T>& groups, const Share& share, int64_t s0, int64_t s1,
+                  const PerMember& mine) const {
+    int64_t rows = 0;
+    for (int64_t s = s0; s < s1; ++s) rows += x_rows(share, s, mine.x + rows);
+    for (int64_t g = share.group_begin; g < share.group_end; ++g) {
+      const Group group = groups[g];
+      for_tiles(rows, tile_rows(group.size * C::x_count), [&](int64_t row, int64_t size) {
+        T* a[kMaxRows];
+        for (int64_t r = 0; r < size; ++r) a[r] = mine.ahead + (row + r) * width + group.first * C::slots * L;
+        project(group, mine.x + row, a, size);
+      });
     }
   }
-  template <int count>
-  void add_bias(T* to, const T* b, int64_t unit, int64_t lanes, int (*gate)(int)) const {
-    if (!b) return;
-    for (int j = 0; j < count; ++j)
-      store(to + j * L, load(to + j * L) + load_first(b + gate(j) * shape.H + unit, lanes));
+
+  // [group][k][unit block][gate][lane]
+  void pack_weights(T* panels, const Groups<T>& groups, const T* w, int64_t columns, int (*gate)(int),
+                    const Member& m) const {
+    constexpr int count = C::x_count;
+    for (int64_t g = part_begin(groups.count, m.count, m.index);
+         g < part_begin(groups.count, m.count, m.index + 1); ++g) {
+      const auto [first, size] = groups[g];
+      T* panel = panels + first * count * L * columns;
+      for (int64_t b = 0; b < size; ++b)
+        for (int j = 0; j < count; ++j)
+          pack_transposed(panel + (b * count + j) * L, size * count * L,
+                          w + (gate(j) * shape.H + (first + b) * L) * columns, columns,
+                          groups.lanes(first + b), columns);
+    }
+  }
+
+  void add_biases(const Member& m) const {
+    const int64_t blocks = units / L;
+    for (int64_t b = part_begin(blocks, m.count, m.index); b < part_begin(blocks, m.count, m.index + 1); ++b) {
+      T* to = bias + b * C::slots * L;
+      for (int j = 0; j < C::slots; ++j) store(to + j * L, vec<T>{});
+      const auto add = [&](const T* from, int first, int (*gate)(int)) {
+        for (int j = 0; from && j < C::x_count; ++j) {
+          T* sum = to + (first + j) * L;
+          store(sum, load(sum) + load_first(from + gate(j) * shape.H + b * L, min(L, shape.H - b * L)));
+        }
+      };
+      add(call.b_ih, C::x_first, C::x_gate);
+      add(call.b_hh, C::h_first, C::h_gate);
+    }
   }
 
   // preactivations = bias + x w_ih'
-  void project(const Groups<T>& groups, int64_t g, const T* const* x, T* a, int64_t rows) const {
-    const int64_t size = groups.size(g), vectors = size * C::slots, first = groups.begin(g);
-    LeftRows<T> left{};
-    T* tile[kMaxRows]{};
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t v = 0; v < vectors; ++v)
-        store(a + (i * vectors + v) * L, load(bias + (first * C::slots + v) * L));
-      left.row[i] = x[i];
-      tile[i] = a + (i * vectors + C::x_first) * L;
-    }
-    kProducts<T, Left::kRow>(size * C::x_count, rows)(tile, left, w_ih + first * C::x_count * L * shape.I,
-                                                      shape.I);
+  void project(const Group& group, const T* const* x, T* const* a, int64_t rows) const {
+    const T* from = bias + group.first * C::slots * L;
+    const int64_t vectors = group.size * C::slots;
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t v = 0; v < vectors; ++v) store(a[i] + v * L, load(from + v * L));
+    add_product(group, x, a, rows, w_ih, shape.I, C::x_first);
   }
 
-  // preactivations += h w_hh'
-  void recur(const Groups<T>& groups, int64_t g, const T* const* h, T* a, int64_t rows) const {
-    const int64_t size = groups.size(g), first = groups.begin(g);
+  // preactivations += left w', from slot `first` of each unit block on
+  void add_product(const Group& group, const T* const* rows_of_left, T* const* a, int64_t rows, const T* panels,
+                   int64_t terms, int first) const {
     LeftRows<T> left{};
     T* tile[kMaxRows]{};
     for (int64_t i = 0; i < rows; ++i) {
-      left.row[i] = h[i];
-      tile[i] = a + (i * size * C::slots + C::h_first) * L;
+      left.row[i] = rows_of_left[i];
+      tile[i] = a[i] + first * L;
     }
-    kProducts<T, Left::kRow>(size * C::h_count, rows)(tile, left, w_hh + first * C::h_count * L * shape.H,
-                                                      shape.H);
+    constexpr const auto& products = kProducts<T, Left::kRow, kAccumulators, C::x_count, C::slots>;
+    products(group.size * C::x_count, rows)(tile, left, panels + group.first * C::x_count * L * terms, terms);
   }
 
   // the cell, for one row and the units of a group
-  void finish(const Groups<T>& groups, int64_t g, int64_t s, int64_t slot, const T* a) const {
+  BPTT_INLINE void finish(const Group& group, int64_t s, int64_t slot, const T* a, T* y) const {
     const int64_t previous = states.index(s - 1, slot), next = states.index(s, slot);
-    T* y = call.y.at(schedule.time(s, slot), schedule.sequence[slot]);
-    for (int64_t b = 0; b < groups.size(g); ++b) {
-      const int64_t block = groups.begin(g) + b, unit = block * L;
+    for (int64_t block = group.first; block < group.first + group.size; ++block, a += C::slots * L) {
+      const int64_t unit = block * L;
       vec<T> pre[C::slots], v[C::saved + 1];
 #pragma GCC unroll 4
-      for (int j = 0; j < C::slots; ++j) pre[j] = load(a + (b * C::slots + j) * L);
+      for (int j = 0; j < C::slots; ++j) pre[j] = load(a + j * L);
       State<T> p(load(states.h + previous + unit));
       if constexpr (C::has_c) p.c = load(states.c + previous + unit);
       const State<T> now = cell.forward(pre, p, v);
@@ -212,7 +239,7 @@ struct ForwardPass {
 #pragma GCC unroll 4
         for (int j = 0; j < C::saved; ++j) store(to + j * L, v[j]);
       }
-      store_first(y + unit, now.h, groups.lanes(block));
+      store_first(y + unit, now.h, min(L, shape.H - unit));
     }
   }
 

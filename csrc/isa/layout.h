@@ -63,20 +63,24 @@ struct Kept {
   }
 };
 
+struct Group {
+  int64_t first, size;  // in vectors
+};
+
 // Columns of a matrix, in vectors, dealt evenly into groups; a group is one tile wide. The panel of a group
-// holds its columns for all k, and panels follow each other without gaps.
+// holds its columns for all k, and panels follow each other without gaps. A member's columns, dealt by groups,
+// are the same for every `widest`.
 template <class T>
 struct Groups {
   int64_t columns, vectors, count;
 
   Groups(int64_t columns, int64_t widest, int64_t members)
       : columns(columns), vectors(ceil_div(columns, kLanes<T>)) {
-    count = ceil_div(vectors, widest);
-    if (vectors >= members) count = round_up(count, members);
-    if (count > vectors) count = vectors;
+    count = min(round_up(ceil_div(vectors, widest), members), vectors);
   }
   int64_t begin(int64_t g) const { return part_begin(vectors, count, g); }
   int64_t size(int64_t g) const { return begin(g + 1) - begin(g); }
+  Group operator[](int64_t g) const { return {begin(g), size(g)}; }
   int64_t lanes(int64_t vector) const { return min(kLanes<T>, columns - vector * kLanes<T>); }
   bool full(int64_t g) const { return begin(g + 1) * kLanes<T> <= columns; }
 };
@@ -150,10 +154,10 @@ struct Share {
 // f(begin, size) for rows 0..n-1 in tiles as even as possible
 template <class F>
 BPTT_INLINE void for_tiles(int64_t n, int64_t largest, const F& f) {
-  const int64_t tiles = ceil_div(n, largest);
-  for (int64_t i = 0; i < tiles; ++i) {
-    const int64_t begin = part_begin(n, tiles, i);
-    f(begin, part_begin(n, tiles, i + 1) - begin);
+  int64_t tiles = ceil_div(n, largest);
+  for (int64_t begin = 0, size; tiles > 0; begin += size, --tiles) {
+    size = ceil_div(n - begin, tiles);
+    f(begin, size);
   }
 }
 

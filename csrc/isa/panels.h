@@ -11,21 +11,24 @@ namespace bptt::BPTT_ISA {
 template <class T>
 void pack_transposed(T* panel, int64_t step, const T* matrix, int64_t row_stride, int64_t lanes,
                      int64_t length) {
-  constexpr int L = kLanes<T>;
-  for (int64_t k = 0; k < length; k += L) {
-    const int64_t n = min(L, length - k);
-    vec<T> square[L];
-#pragma GCC unroll 16
-    for (int lane = 0; lane < L; ++lane)
-      square[lane] = lane < lanes ? load_first(matrix + lane * row_stride + k, n) : vec<T>{};
-    transpose<T>(square);
-    if (n == L) {
-#pragma GCC unroll 16
-      for (int i = 0; i < L; ++i) store(panel + (k + i) * step, square[i]);
-    } else {
-      for (int i = 0; i < n; ++i) store(panel + (k + i) * step, square[i]);
-    }
+  constexpr int L = kLanes<T>, P = kPartLanes<T>;
+  const T* row[L];
+  ints<T> real;
+  for (int lane = 0; lane < L; ++lane) {
+    row[lane] = matrix + min(lane, lanes - 1) * row_stride;
+    real[lane] = lane < lanes ? -1 : 0;
   }
+  int64_t k = 0;
+  for (; k + P <= length; k += P) {
+    vec<T> part[P];
+#pragma GCC unroll 4
+    for (int i = 0; i < P; ++i) part[i] = join(row + i, k);
+    transpose_parts(part);
+#pragma GCC unroll 4
+    for (int i = 0; i < P; ++i) store(panel + (k + i) * step, from_bits<T>(bits<T>(part[i]) & real));
+  }
+  for (; k < length; ++k)
+    for (int lane = 0; lane < L; ++lane) panel[k * step + lane] = lane < lanes ? row[lane][k] : T(0);
 }
 
 // Row k of a group's panel: the group's columns of one row of a matrix.

@@ -11,7 +11,7 @@
 namespace bptt::BPTT_ISA {
 
 constexpr int64_t kBlock = 64;  // terms of a sum in one chain; a multiple of every lane count
-constexpr int kMaxVectors = 4;  // columns of a tile, in vectors
+constexpr int kMaxVectors = 4;  // columns of a tile of many rows, in vectors; one of a few rows may have more
 constexpr int kMaxRows = 12;    // rows of a tile
 constexpr int64_t kAlign = 64;  // bytes; of panels and of everything else in scratch
 
@@ -43,7 +43,13 @@ struct LeftRows {
 template <class T>
 using Product = void (*)(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms);
 
-template <class T, int vectors, int rows, Left form>
+// Where a tile has gaps: `some` vectors belong to it of every `of`.
+template <int some, int of>
+struct Gaps {
+  static constexpr int place(int v) { return v / some * of + v % some; }
+};
+
+template <class T, int vectors, int rows, Left form, class Places>
 void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms) {
   constexpr int L = kLanes<T>;
   const T* row[rows];
@@ -56,12 +62,12 @@ void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t te
     vec<T> sum[rows][vectors]{};
     const auto multiply_add = [&](int64_t offset) __attribute__((always_inline)) {
       vec<T> b[vectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 24
       for (int v = 0; v < vectors; ++v) b[v] = load(panel + v * L);
 #pragma GCC unroll 12
       for (int m = 0; m < rows; ++m) {
-        const vec<T> a = splat(form == Left::kColumn ? row[0][offset + m] : row[m][offset]);
-#pragma GCC unroll 4
+        const vec<T> a = in_register<T>(splat(form == Left::kColumn ? row[0][offset + m] : row[m][offset]));
+#pragma GCC unroll 24
         for (int v = 0; v < vectors; ++v) sum[m][v] = fma(a, b[v], sum[m][v]);
       }
       panel += vectors * L;
@@ -78,30 +84,33 @@ void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t te
     }
 #pragma GCC unroll 12
     for (int m = 0; m < rows; ++m)
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) store(tile[m] + v * L, load(tile[m] + v * L) + sum[m][v]);
+#pragma GCC unroll 24
+      for (int v = 0; v < vectors; ++v) {
+        T* to = tile[m] + Places::place(v) * L;
+        store(to, load(to) + sum[m][v]);
+      }
   }
 }
 
-// Products by size of tile.
-template <class T, Left form>
+// Products by size of tile: of up to `most` vectors, and where there are gaps, of multiples of `some`.
+template <class T, Left form, int most = kMaxVectors, int some = 1, int of = 1>
 struct Products {
-  Product<T> by_size[kMaxVectors][kMaxRows]{};
+  Product<T> by_size[most / some][kMaxRows]{};
 
-  constexpr Products() { fill<1, 1>(); }
-  Product<T> operator()(int64_t vectors, int64_t rows) const { return by_size[vectors - 1][rows - 1]; }
+  constexpr Products() { fill<some, 1>(); }
+  Product<T> operator()(int64_t vectors, int64_t rows) const { return by_size[vectors / some - 1][rows - 1]; }
 
  private:
   template <int vectors, int rows>
   constexpr void fill() {
-    by_size[vectors - 1][rows - 1] = &product<T, vectors, rows, form>;
+    by_size[vectors / some - 1][rows - 1] = &product<T, vectors, rows, form, Gaps<some, of>>;
     if constexpr (rows < tile_rows(vectors))
       fill<vectors, rows + 1>();
-    else if constexpr (vectors < kMaxVectors)
-      fill<vectors + 1, 1>();
+    else if constexpr (vectors + some <= most)
+      fill<vectors + some, 1>();
   }
 };
-template <class T, Left form>
-constexpr Products<T, form> kProducts{};
+template <class T, Left form, int most = kMaxVectors, int some = 1, int of = 1>
+constexpr Products<T, form, most, some, of> kProducts{};
 
 }  // namespace bptt::BPTT_ISA

@@ -9,7 +9,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own "undefined" vectors
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include "../kernels.h"
 
@@ -126,36 +129,69 @@ BPTT_INLINE vec<T> select(ints<T> condition, vec<T> yes, vec<T> no) {
   return condition ? yes : no;
 }
 
-// One square of lanes x lanes values, rows to columns: lane halves are exchanged log2(lanes) times.
+// Keeps a value in a register of its own. Else compilers load it anew for each use, and loads run out first.
 template <class T>
-BPTT_INLINE void transpose(vec<T> (&rows)[kLanes<T>]) {
-  constexpr int n = kLanes<T>;
-#pragma GCC unroll 4
-  for (int half = n / 2; half >= 1; half /= 2) {
-    ints<T> low, high;
-#pragma GCC unroll 16
-    for (int lane = 0; lane < n; ++lane) {
-      const bool upper = (lane & half) != 0;
-      low[lane] = upper ? n + lane - half : lane;
-      high[lane] = upper ? n + lane : lane + half;
-    }
-#pragma GCC unroll 16
-    for (int i = 0; i < n; ++i) {
-      if (i & half) continue;
-#ifdef __clang__
-      vec<T> a, b;
-      for (int lane = 0; lane < n; ++lane) {
-        a[lane] = low[lane] < n ? rows[i][low[lane]] : rows[i + half][low[lane] - n];
-        b[lane] = high[lane] < n ? rows[i][high[lane]] : rows[i + half][high[lane] - n];
-      }
+BPTT_INLINE vec<T> in_register(vec<T> v) {
+#ifdef __AVX512F__
+  __asm__("" : "+v"(v));
 #else
-      const vec<T> a = __builtin_shuffle(rows[i], rows[i + half], low);
-      const vec<T> b = __builtin_shuffle(rows[i], rows[i + half], high);
+  __asm__("" : "+x"(v));
 #endif
-      rows[i] = a;
-      rows[i + half] = b;
-    }
-  }
+  return v;
 }
+
+// Parts of 128 bits: how many a vector has, and one from each of so many rows, joined.
+constexpr int kParts = kVectorBytes / 16;
+template <class T>
+constexpr int kPartLanes = 16 / int(sizeof(T));
+
+#if defined(__AVX512F__)
+BPTT_INLINE vec<float> join(const float* const* rows, int64_t k) {
+  const __m512 low = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(rows[0] + k)),
+                                        _mm_loadu_ps(rows[4] + k), 1);
+  return _mm512_insertf32x4(_mm512_insertf32x4(low, _mm_loadu_ps(rows[8] + k), 2),
+                            _mm_loadu_ps(rows[12] + k), 3);
+}
+BPTT_INLINE vec<double> join(const double* const* rows, int64_t k) {
+  const __m512d low = _mm512_insertf64x2(_mm512_castpd128_pd512(_mm_loadu_pd(rows[0] + k)),
+                                         _mm_loadu_pd(rows[2] + k), 1);
+  return _mm512_insertf64x2(_mm512_insertf64x2(low, _mm_loadu_pd(rows[4] + k), 2), _mm_loadu_pd(rows[6] + k),
+                            3);
+}
+#define BPTT_OF_PARTS(name) _mm512_##name
+#elif defined(__AVX2__)
+BPTT_INLINE vec<float> join(const float* const* rows, int64_t k) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + k)), _mm_loadu_ps(rows[4] + k),
+                              1);
+}
+BPTT_INLINE vec<double> join(const double* const* rows, int64_t k) {
+  return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(rows[0] + k)), _mm_loadu_pd(rows[2] + k),
+                              1);
+}
+#define BPTT_OF_PARTS(name) _mm256_##name
+#else
+BPTT_INLINE vec<float> join(const float* const* rows, int64_t k) { return _mm_loadu_ps(rows[0] + k); }
+BPTT_INLINE vec<double> join(const double* const* rows, int64_t k) { return _mm_loadu_pd(rows[0] + k); }
+#define BPTT_OF_PARTS(name) _mm_##name
+#endif
+
+// Each part's square of values, rows to columns.
+BPTT_INLINE void transpose_parts(vec<double> (&v)[2]) {
+  const vec<double> a = v[0], b = v[1];
+  v[0] = BPTT_OF_PARTS(unpacklo_pd)(a, b);
+  v[1] = BPTT_OF_PARTS(unpackhi_pd)(a, b);
+}
+BPTT_INLINE void transpose_parts(vec<float> (&v)[4]) {
+  typedef vec<double> pairs;
+  const pairs a = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpacklo_ps)(v[0], v[1])));
+  const pairs b = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpackhi_ps)(v[0], v[1])));
+  const pairs c = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpacklo_ps)(v[2], v[3])));
+  const pairs d = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpackhi_ps)(v[2], v[3])));
+  v[0] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpacklo_pd)(a, c)));
+  v[1] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpackhi_pd)(a, c)));
+  v[2] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpacklo_pd)(b, d)));
+  v[3] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpackhi_pd)(b, d)));
+}
+#undef BPTT_OF_PARTS
 
 }  // namespace bptt::BPTT_ISA
