@@ -63,6 +63,7 @@ struct Forward : Call<T> {
   Sequences<T> y;        // (T,N,H)
   T *h_n, *c_n;          // (N,H)
   void* kept;            // kept_bytes for the same kernels' backward pass, or null
+  void* panels;          // weights packed before, or null
   void* scratch;         // a block of forward_scratch bytes
 };
 

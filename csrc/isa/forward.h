@@ -16,14 +16,29 @@ struct ForwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
   static constexpr int64_t kFewRows = 16;
-  static constexpr int64_t kAheadRows = 96;           // made at once
+  static constexpr int64_t kAheadRows = 128;          // made at once
   static constexpr int64_t kResident = 512 << 10;     // bytes of weights that stay in a member's cache
 
+  // One of the two products: with x or with h.
+  struct Factor {
+    const T* w;
+    int64_t terms;
+    int (*gate)(int);
+    int first;      // slot
+    T* panels;      // [group][k][unit block][gate][lane]
+    bool unpacked;  // w is read but once: as it is
+  };
+  // Members who take rows have panels of their own: a core packs them in less time than it takes to fetch them
+  // from another core.
+  struct Panels {
+    T *w_ih, *w_hh, *bias;
+  };
   struct PerMember {
     const T** x;  // rows of the step, or of the steps ahead
     const T** h;  // rows of the step
     T** y;
     T* ahead;  // preactivations [row][unit block][slot][lane]
+    Panels panels;
   };
 
   const Forward<T>& call;
@@ -35,7 +50,7 @@ struct ForwardPass {
   int64_t units, width;  // padded; of a row of preactivations
   Kept<C, T> kept;
   States<T> states;
-  T *w_ih, *w_hh, *bias;
+  Panels shared;
   Arena members;
   uintptr_t member_bytes;
 
@@ -44,14 +59,12 @@ struct ForwardPass {
         shape(call.shape),
         schedule(call.schedule),
         cell(call),
-        how(division<C, T>(call.shape)),
+        how(call.panels ? Division::kOne : division<C, T>(call.shape)),
         units(padded<T>(shape.H)),
         width(units * C::slots),
         kept(keep(call)),
         states(call.kept ? kept.states : States<T>(arena, shape, C::has_c, 0, nullptr)),
-        w_ih(arena.take<T>(units * C::x_count * shape.I)),
-        w_hh(arena.take<T>(units * C::h_count * shape.H)),
-        bias(arena.take<T>(width)),
+        shared(how == Division::kRows ? Panels{} : take_panels(arena)),
         members(arena) {
     take_member(arena);
     member_bytes = arena.at - members.at;
@@ -60,8 +73,16 @@ struct ForwardPass {
     Arena arena(call.kept);
     return {arena, call.shape, call.schedule.first_row[call.shape.T], call.schedule.first_row};
   }
+  Panels take_panels(Arena& arena) const {
+    Panels p;
+    p.w_ih = arena.take<T>(units * C::x_count * shape.I);
+    p.w_hh = arena.take<T>(units * C::h_count * shape.H);
+    p.bias = arena.take<T>(width);
+    return p;
+  }
   PerMember take_member(Arena& arena) const {
     PerMember p;
+    p.panels = how == Division::kRows ? take_panels(arena) : shared;
     p.x = arena.take<const T*>(max(shape.N, kAheadRows));
     p.h = arena.take<const T*>(shape.N);
     p.y = arena.take<T*>(shape.N);
@@ -86,22 +107,23 @@ struct ForwardPass {
     const int64_t steps = steps_ahead(rows, m.count);
     const int dealt = how == Division::kUnits ? m.count : 1;
     const Groups<T> x_groups(shape.H, widest(rows * steps), dealt), groups(shape.H, widest(rows), dealt);
-    pack_weights(w_ih, x_groups, call.w_ih, shape.I, C::x_gate, m);
-    pack_weights(w_hh, groups, call.w_hh, shape.H, C::h_gate, m);
-    add_biases(m);
-    clear_past_end(schedule, shape, call.y, shape.H, m);
-
     const Share x_share(how, schedule, shape.N, x_groups.count, m);
     const Share share(how, schedule, shape.N, groups.count, m);
-    for (int64_t j = 0; j < share.slots.n; ++j) begin(groups, share, share.slots.slot(j));
-    m.barrier();
-
     Arena arena = members;
     arena.at += uintptr_t(m.index) * member_bytes;
     const PerMember mine = take_member(arena);
+    const bool once = shape.T == 1 && rows <= kMaxRows && !call.panels;
+    const Factor by_x{call.w_ih, shape.I, C::x_gate, C::x_first, mine.panels.w_ih, once};
+    const Factor by_h{call.w_hh, shape.H, C::h_gate, C::h_first, mine.panels.w_hh, once};
+
+    clear_past_end(schedule, shape, call.y, shape.H, m);
+    for (int64_t j = 0; j < share.slots.n; ++j) begin(groups, share, share.slots.slot(j));
+    add_biases(mine.panels.bias, groups.begin(share.group_begin), groups.begin(share.group_end));
+    if (share.waits) m.barrier();
+
     for (int64_t s0 = 0; s0 < shape.T && schedule.count(s0) > 0; s0 += steps) {
       const int64_t s1 = min(s0 + steps, shape.T);
-      if (steps > 1) look_ahead(x_groups, x_share, s0, s1, mine);
+      if (steps > 1) look_ahead(by_x, x_groups, x_share, s0, s1, mine);
       T* ahead = mine.ahead;
       for (int64_t s = s0; s < s1; ++s) {
         const int64_t n = share.slots.below(schedule.count(s));
@@ -115,13 +137,17 @@ struct ForwardPass {
           // back and forth, so that what the caches hold of the weights is met first
           const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
           const int64_t first = group.first * C::slots * L, values = group.size * C::slots * L;
+          if (s == 0) {
+            if (steps == 1) pack(by_x, group);
+            pack(by_h, group);
+          }
           for_tiles(n, tile_rows(group.size * C::h_count), [&](int64_t row, int64_t size) {
             alignas(kAlign) T tile[kMaxRows * kMaxVectors * L];
             T* a[kMaxRows];
             for (int64_t r = 0; r < size; ++r)
               a[r] = steps > 1 ? ahead + (row + r) * width + first : tile + r * values;
-            if (steps == 1) project(group, mine.x + row, a, size);
-            add_product(group, mine.h + row, a, size, w_hh, shape.H, C::h_first);
+            if (steps == 1) project(by_x, group, mine.panels.bias, mine.x + row, a, size);
+            add_product(by_h, group, mine.h + row, a, size);
             for (int64_t r = 0; r < size; ++r)
               finish(group, s, share.slots.slot(row + r), a[r], mine.y[row + r]);
           });
@@ -153,39 +179,36 @@ struct ForwardPass {
   }
 
   // the preactivations' beginnings of steps s0..s1-1
-  void look_ahead(const Groups<T>& groups, const Share& share, int64_t s0, int64_t s1,
+  void look_ahead(const Factor& by_x, const Groups<T>& groups, const Share& share, int64_t s0, int64_t s1,
                   const PerMember& mine) const {
     int64_t rows = 0;
     for (int64_t s = s0; s < s1; ++s) rows += x_rows(share, s, mine.x + rows);
     for (int64_t g = share.group_begin; g < share.group_end; ++g) {
       const Group group = groups[g];
+      if (s0 == 0) pack(by_x, group);
       for_tiles(rows, tile_rows(group.size * C::x_count), [&](int64_t row, int64_t size) {
         T* a[kMaxRows];
         for (int64_t r = 0; r < size; ++r) a[r] = mine.ahead + (row + r) * width + group.first * C::slots * L;
-        project(group, mine.x + row, a, size);
+        project(by_x, group, mine.panels.bias, mine.x + row, a, size);
       });
     }
   }
 
-  // [group][k][unit block][gate][lane]
-  void pack_weights(T* panels, const Groups<T>& groups, const T* w, int64_t columns, int (*gate)(int),
-                    const Member& m) const {
-    constexpr int count = C::x_count;
-    for (int64_t g = part_begin(groups.count, m.count, m.index);
-         g < part_begin(groups.count, m.count, m.index + 1); ++g) {
-      const auto [first, size] = groups[g];
-      T* panel = panels + first * count * L * columns;
-      for (int64_t b = 0; b < size; ++b)
-        for (int j = 0; j < count; ++j)
-          pack_transposed(panel + (b * count + j) * L, size * count * L,
-                          w + (gate(j) * shape.H + (first + b) * L) * columns, columns,
-                          groups.lanes(first + b), columns);
-    }
+  // just before the first use, so that the panel is in a cache then
+  void pack(const Factor& by, const Group& group) const {
+    if (by.unpacked || call.panels) return;
+    T* const panel = by.panels + group.first * C::x_count * L * by.terms;
+    for (int64_t b = 0; b < group.size; ++b)
+      for (int j = 0; j < C::x_count; ++j)
+        pack_transposed(panel + (b * C::x_count + j) * L, group.size * C::x_count * L,
+                        rows_of(by, group.first + b, j), by.terms);
+  }
+  MatrixRows<T> rows_of(const Factor& by, int64_t block, int j) const {
+    return {by.w + (by.gate(j) * shape.H + block * L) * by.terms, by.terms, min(L, shape.H - block * L)};
   }
 
-  void add_biases(const Member& m) const {
-    const int64_t blocks = units / L;
-    for (int64_t b = part_begin(blocks, m.count, m.index); b < part_begin(blocks, m.count, m.index + 1); ++b) {
+  void add_biases(T* bias, int64_t begin, int64_t end) const {
+    for (int64_t b = begin; b < end && !call.panels; ++b) {
       T* to = bias + b * C::slots * L;
       for (int j = 0; j < C::slots; ++j) store(to + j * L, vec<T>{});
       const auto add = [&](const T* from, int first, int (*gate)(int)) {
@@ -200,25 +223,32 @@ struct ForwardPass {
   }
 
   // preactivations = bias + x w_ih'
-  void project(const Group& group, const T* const* x, T* const* a, int64_t rows) const {
+  void project(const Factor& by_x, const Group& group, const T* bias, const T* const* x, T* const* a,
+               int64_t rows) const {
     const T* from = bias + group.first * C::slots * L;
     const int64_t vectors = group.size * C::slots;
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t v = 0; v < vectors; ++v) store(a[i] + v * L, load(from + v * L));
-    add_product(group, x, a, rows, w_ih, shape.I, C::x_first);
+    add_product(by_x, group, x, a, rows);
   }
 
-  // preactivations += left w', from slot `first` of each unit block on
-  void add_product(const Group& group, const T* const* rows_of_left, T* const* a, int64_t rows, const T* panels,
-                   int64_t terms, int first) const {
+  // preactivations += left w'
+  void add_product(const Factor& by, const Group& group, const T* const* left_rows, T* const* a,
+                   int64_t rows) const {
     LeftRows<T> left{};
     T* tile[kMaxRows]{};
     for (int64_t i = 0; i < rows; ++i) {
-      left.row[i] = rows_of_left[i];
-      tile[i] = a[i] + first * L;
+      left.row[i] = left_rows[i];
+      tile[i] = a[i] + by.first * L;
     }
-    constexpr const auto& products = kProducts<T, Left::kRow, kAccumulators, C::x_count, C::slots>;
-    products(group.size * C::x_count, rows)(tile, left, panels + group.first * C::x_count * L * terms, terms);
+    if (!by.unpacked) {
+      constexpr const auto& products = kProducts<T, Left::kRow, kAccumulators, C::x_count, C::slots>;
+      const T* panel = by.panels + group.first * C::x_count * L * by.terms;
+      return products(group.size * C::x_count, rows)(tile, left, panel, by.terms);
+    }
+    for (int64_t b = 0; b < group.size; ++b)
+      for (int j = 0; j < C::x_count; ++j)
+        product_unpacked<T>(tile, (b * C::slots + j) * L, left, rows, rows_of(by, group.first + b, j), by.terms);
   }
 
   // the cell, for one row and the units of a group

@@ -6,29 +6,72 @@
 
 namespace bptt::BPTT_ISA {
 
-// `lanes` rows of a matrix, `length` values each, become one vector column of a panel whose steps in k are
-// `step` values apart.
+// Up to a vector's lanes of a matrix's rows.
 template <class T>
-void pack_transposed(T* panel, int64_t step, const T* matrix, int64_t row_stride, int64_t lanes,
-                     int64_t length) {
-  constexpr int L = kLanes<T>, P = kPartLanes<T>;
+struct MatrixRows {
+  const T* data;
+  int64_t stride, lanes;
+};
+
+// Reads rows as columns: one value of each row as a vector, for every k.
+template <class T>
+struct Columns {
+  static constexpr int L = kLanes<T>, S = kSquare<T>;
   const T* row[L];
   ints<T> real;
-  for (int lane = 0; lane < L; ++lane) {
-    row[lane] = matrix + min(lane, lanes - 1) * row_stride;
-    real[lane] = lane < lanes ? -1 : 0;
+
+  explicit Columns(const MatrixRows<T>& matrix) {
+    real = first_lanes<T>(matrix.lanes);
+    for (int lane = 0; lane < L; ++lane)
+      row[lane] = matrix.data + (lane < matrix.lanes ? lane : 0) * matrix.stride;
   }
-  int64_t k = 0;
-  for (; k + P <= length; k += P) {
-    vec<T> part[P];
-#pragma GCC unroll 4
-    for (int i = 0; i < P; ++i) part[i] = join(row + i, k);
-    transpose_parts(part);
-#pragma GCC unroll 4
-    for (int i = 0; i < P; ++i) store(panel + (k + i) * step, from_bits<T>(bits<T>(part[i]) & real));
+
+  // f(k, column) for k from begin to end
+  template <class F>
+  BPTT_INLINE void each(int64_t begin, int64_t end, const F& f) const {
+    int64_t k = begin;
+    for (; k + S <= end; k += S) {
+      vec<T> column[S];
+      load_columns<T>(row, k, column);
+#pragma GCC unroll 8
+      for (int i = 0; i < S; ++i) f(k + i, from_bits<T>(bits<T>(column[i]) & real));
+    }
+    for (; k < end; ++k) {
+      vec<T> column{};
+      for (int lane = 0; lane < L; ++lane) column[lane] = row[lane][k];
+      f(k, from_bits<T>(bits<T>(column) & real));
+    }
   }
-  for (; k < length; ++k)
-    for (int lane = 0; lane < L; ++lane) panel[k * step + lane] = lane < lanes ? row[lane][k] : T(0);
+};
+
+// Rows of a matrix become one vector column of a panel whose steps in k are `step` values apart.
+template <class T>
+void pack_transposed(T* panel, int64_t step, const MatrixRows<T>& matrix, int64_t terms) {
+  Columns<T>(matrix).each(0, terms, [&](int64_t k, vec<T> column) __attribute__((always_inline)) {
+    store(panel + k * step, column);
+  });
+}
+
+// The product (see product.h) of one vector column with a matrix that is not packed, being used but once.
+template <class T, int rows>
+void product_of(T* const* tile, int64_t at, const LeftRows<T>& left, const MatrixRows<T>& matrix, int64_t terms) {
+  const Columns<T> columns(matrix);
+  for (int64_t begin = 0; begin < terms; begin += kBlock) {
+    vec<T> sum[rows]{};
+    const auto multiply_add = [&](int64_t k, vec<T> column) __attribute__((always_inline)) {
+#pragma GCC unroll 12
+      for (int m = 0; m < rows; ++m) sum[m] = fma(splat(left.row[m][k]), column, sum[m]);
+    };
+    columns.each(begin, min(terms, begin + kBlock), multiply_add);
+#pragma GCC unroll 12
+    for (int m = 0; m < rows; ++m) store(tile[m] + at, load(tile[m] + at) + sum[m]);
+  }
+}
+template <class T, int most = kMaxRows>
+void product_unpacked(T* const* tile, int64_t at, const LeftRows<T>& left, int64_t rows,
+                      const MatrixRows<T>& matrix, int64_t terms) {
+  if (rows == most) return product_of<T, most>(tile, at, left, matrix, terms);
+  if constexpr (most > 1) product_unpacked<T, most - 1>(tile, at, left, rows, matrix, terms);
 }
 
 // Row k of a group's panel: the group's columns of one row of a matrix.

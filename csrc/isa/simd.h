@@ -129,6 +129,15 @@ BPTT_INLINE vec<T> select(ints<T> condition, vec<T> yes, vec<T> no) {
   return condition ? yes : no;
 }
 
+// All ones in the first n lanes, zeros in the others.
+template <class T>
+BPTT_INLINE ints<T> first_lanes(int64_t n) {
+  ints<T> lane;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes<T>; ++i) lane[i] = i;
+  return lane < splat_bits<T>(n);
+}
+
 // Keeps a value in a register of its own. Else compilers load it anew for each use, and loads run out first.
 template <class T>
 BPTT_INLINE vec<T> in_register(vec<T> v) {
@@ -140,58 +149,87 @@ BPTT_INLINE vec<T> in_register(vec<T> v) {
   return v;
 }
 
-// Parts of 128 bits: how many a vector has, and one from each of so many rows, joined.
-constexpr int kParts = kVectorBytes / 16;
-template <class T>
-constexpr int kPartLanes = 16 / int(sizeof(T));
-
+// Each 128-bit part's square of values, rows to columns.
 #if defined(__AVX512F__)
-BPTT_INLINE vec<float> join(const float* const* rows, int64_t k) {
-  const __m512 low = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(rows[0] + k)),
-                                        _mm_loadu_ps(rows[4] + k), 1);
-  return _mm512_insertf32x4(_mm512_insertf32x4(low, _mm_loadu_ps(rows[8] + k), 2),
-                            _mm_loadu_ps(rows[12] + k), 3);
-}
-BPTT_INLINE vec<double> join(const double* const* rows, int64_t k) {
-  const __m512d low = _mm512_insertf64x2(_mm512_castpd128_pd512(_mm_loadu_pd(rows[0] + k)),
-                                         _mm_loadu_pd(rows[2] + k), 1);
-  return _mm512_insertf64x2(_mm512_insertf64x2(low, _mm_loadu_pd(rows[4] + k), 2), _mm_loadu_pd(rows[6] + k),
-                            3);
-}
-#define BPTT_OF_PARTS(name) _mm512_##name
+#define BPTT_PARTS(name) _mm512_##name
 #elif defined(__AVX2__)
-BPTT_INLINE vec<float> join(const float* const* rows, int64_t k) {
-  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + k)), _mm_loadu_ps(rows[4] + k),
-                              1);
-}
-BPTT_INLINE vec<double> join(const double* const* rows, int64_t k) {
-  return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(rows[0] + k)), _mm_loadu_pd(rows[2] + k),
-                              1);
-}
-#define BPTT_OF_PARTS(name) _mm256_##name
+#define BPTT_PARTS(name) _mm256_##name
 #else
-BPTT_INLINE vec<float> join(const float* const* rows, int64_t k) { return _mm_loadu_ps(rows[0] + k); }
-BPTT_INLINE vec<double> join(const double* const* rows, int64_t k) { return _mm_loadu_pd(rows[0] + k); }
-#define BPTT_OF_PARTS(name) _mm_##name
+#define BPTT_PARTS(name) _mm_##name
+#endif
+BPTT_INLINE void transpose_parts(vec<double>* v) {
+  const vec<double> a = v[0], b = v[1];
+  v[0] = BPTT_PARTS(unpacklo_pd)(a, b);
+  v[1] = BPTT_PARTS(unpackhi_pd)(a, b);
+}
+BPTT_INLINE void transpose_parts(vec<float>* v) {
+  typedef vec<double> pairs;
+  const pairs a = reinterpret_cast<pairs>(vec<float>(BPTT_PARTS(unpacklo_ps)(v[0], v[1])));
+  const pairs b = reinterpret_cast<pairs>(vec<float>(BPTT_PARTS(unpackhi_ps)(v[0], v[1])));
+  const pairs c = reinterpret_cast<pairs>(vec<float>(BPTT_PARTS(unpacklo_ps)(v[2], v[3])));
+  const pairs d = reinterpret_cast<pairs>(vec<float>(BPTT_PARTS(unpackhi_ps)(v[2], v[3])));
+  v[0] = reinterpret_cast<vec<float>>(pairs(BPTT_PARTS(unpacklo_pd)(a, c)));
+  v[1] = reinterpret_cast<vec<float>>(pairs(BPTT_PARTS(unpackhi_pd)(a, c)));
+  v[2] = reinterpret_cast<vec<float>>(pairs(BPTT_PARTS(unpacklo_pd)(b, d)));
+  v[3] = reinterpret_cast<vec<float>>(pairs(BPTT_PARTS(unpackhi_pd)(b, d)));
+}
+#undef BPTT_PARTS
+
+// Columns k..k+kSquare-1 of as many rows as a vector has lanes.
+#if defined(__AVX512F__)
+template <class T>
+constexpr int kSquare = 32 / int(sizeof(T));
+// halves of vectors: two rows' 256 bits
+BPTT_INLINE vec<float> halves(const float* a, const float* b) {
+  const __m512d low = _mm512_castpd256_pd512(_mm256_castps_pd(_mm256_loadu_ps(a)));
+  return _mm512_castpd_ps(_mm512_insertf64x4(low, _mm256_castps_pd(_mm256_loadu_ps(b)), 1));
+}
+BPTT_INLINE vec<double> halves(const double* a, const double* b) {
+  return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(a)), _mm256_loadu_pd(b), 1);
+}
+BPTT_INLINE vec<float> even_parts(vec<float> a, vec<float> b) { return _mm512_shuffle_f32x4(a, b, 0x88); }
+BPTT_INLINE vec<float> odd_parts(vec<float> a, vec<float> b) { return _mm512_shuffle_f32x4(a, b, 0xDD); }
+BPTT_INLINE vec<double> even_parts(vec<double> a, vec<double> b) { return _mm512_shuffle_f64x2(a, b, 0x88); }
+BPTT_INLINE vec<double> odd_parts(vec<double> a, vec<double> b) { return _mm512_shuffle_f64x2(a, b, 0xDD); }
+
+template <class T>
+BPTT_INLINE void load_columns(const T* const* row, int64_t k, vec<T>* column) {
+  constexpr int n = kSquare<T> / 2;
+  vec<T> low[n], high[n];
+#pragma GCC unroll 4
+  for (int i = 0; i < n; ++i) {
+    low[i] = halves(row[i] + k, row[n + i] + k);
+    high[i] = halves(row[2 * n + i] + k, row[3 * n + i] + k);
+  }
+  transpose_parts(low);
+  transpose_parts(high);
+#pragma GCC unroll 4
+  for (int i = 0; i < n; ++i) {
+    column[i] = even_parts(low[i], high[i]);
+    column[n + i] = odd_parts(low[i], high[i]);
+  }
+}
+#else
+template <class T>
+constexpr int kSquare = 16 / int(sizeof(T));
+#if defined(__AVX2__)
+BPTT_INLINE vec<float> parts(const float* const* row, int64_t k) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row[0] + k)), _mm_loadu_ps(row[4] + k), 1);
+}
+BPTT_INLINE vec<double> parts(const double* const* row, int64_t k) {
+  return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(row[0] + k)), _mm_loadu_pd(row[2] + k), 1);
+}
+#else
+BPTT_INLINE vec<float> parts(const float* const* row, int64_t k) { return _mm_loadu_ps(row[0] + k); }
+BPTT_INLINE vec<double> parts(const double* const* row, int64_t k) { return _mm_loadu_pd(row[0] + k); }
 #endif
 
-// Each part's square of values, rows to columns.
-BPTT_INLINE void transpose_parts(vec<double> (&v)[2]) {
-  const vec<double> a = v[0], b = v[1];
-  v[0] = BPTT_OF_PARTS(unpacklo_pd)(a, b);
-  v[1] = BPTT_OF_PARTS(unpackhi_pd)(a, b);
+template <class T>
+BPTT_INLINE void load_columns(const T* const* row, int64_t k, vec<T>* column) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kSquare<T>; ++i) column[i] = parts(row + i, k);
+  transpose_parts(column);
 }
-BPTT_INLINE void transpose_parts(vec<float> (&v)[4]) {
-  typedef vec<double> pairs;
-  const pairs a = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpacklo_ps)(v[0], v[1])));
-  const pairs b = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpackhi_ps)(v[0], v[1])));
-  const pairs c = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpacklo_ps)(v[2], v[3])));
-  const pairs d = reinterpret_cast<pairs>(vec<float>(BPTT_OF_PARTS(unpackhi_ps)(v[2], v[3])));
-  v[0] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpacklo_pd)(a, c)));
-  v[1] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpackhi_pd)(a, c)));
-  v[2] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpacklo_pd)(b, d)));
-  v[3] = reinterpret_cast<vec<float>>(pairs(BPTT_OF_PARTS(unpackhi_pd)(b, d)));
-}
-#undef BPTT_OF_PARTS
+#endif
 
 }  // namespace bptt::BPTT_ISA
