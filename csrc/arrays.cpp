@@ -147,10 +147,20 @@ bool bool_argument(py::handle argument, const char* name) {
   type_error(std::string(name) + " is " + type_name(argument) + ", must be True or False");
 }
 
-py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents) {
+bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extents) {
+  if (!py::isinstance<py::array>(argument)) return false;
+  const auto* array = py::detail::array_proxy(argument.ptr());
+  if (array->descr != dtype.ptr() || size_t(array->nd) != extents.size()) return false;
+  constexpr int flags = py::detail::npy_api::NPY_ARRAY_ALIGNED_ | py::detail::npy_api::NPY_ARRAY_WRITEABLE_ |
+                        py::array::c_style;
+  return (array->flags & flags) == flags && std::equal(extents.begin(), extents.end(), array->dimensions);
+}
+
+py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents,
+                       const char* meaning) {
   if (argument.is_none()) return py::array(dtype, extents);
   const std::string must =
-      ", must be a " + dtype_name(dtype) + " array of shape (T, N, H) = " + text(extents);
+      ", must be a " + dtype_name(dtype) + " array of shape " + meaning + " = " + text(extents);
   if (!py::isinstance<py::array>(argument)) type_error("out is " + type_name(argument) + must);
   const py::array out = py::reinterpret_borrow<py::array>(argument);
   if (out.dtype().num() != dtype.num() || !is_native(out.dtype()))

@@ -33,7 +33,12 @@ std::vector<int64_t> lengths_argument(py::handle argument, int64_t N, int64_t T)
 bool bool_argument(py::handle argument, const char* name);
 
 // The array to write y to: the argument itself, or a new array if it is None.
-py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents);
+py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents,
+                       const char* meaning);
+
+// Whether the argument is an array that needs no check and no conversion: of the dtype object itself and the
+// shape, aligned, contiguous and writeable.
+bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extents);
 
 // A copy if the two might share memory, else the array itself.
 py::array apart_from(const py::array& array, const py::array& out);

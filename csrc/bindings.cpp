@@ -1,8 +1,12 @@
 // The Python module: a table of contents of what it registers.
 #include <pybind11/stl.h>
 
+#include <array>
+
 #include "calls.h"
+#include "cell.h"
 #include "dispatch.h"
+#include "stream.h"
 #include "team.h"
 
 namespace bptt {
@@ -68,6 +72,27 @@ void register_cells(py::module_& m) {
       .def("__repr__", &Cache::repr);
 }
 
+std::unique_ptr<Stream> make_stream(const std::string& cell,
+                                    const std::vector<std::array<py::object, 4>>& weights, int64_t batch,
+                                    const py::object& nonlinearity, const py::object& slope) {
+  int i = 0;
+  while (i + 1 < kCells && cell != info(Cell(i)).name) ++i;
+  std::vector<LayerWeights> layers;
+  for (const auto& [w_ih, w_hh, b_ih, b_hh] : weights) layers.push_back({w_ih, w_hh, b_ih, b_hh});
+  return Stream::make(Cell(i), *active, layers, batch, nonlinearity_argument(nonlinearity),
+                      slope_argument(slope));
+}
+
+void register_stream(py::module_& m) {
+  py::class_<Stream>(m, "Stream", "Layers that advance step by step; bptt.Stream is its public face.")
+      .def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"),
+           py::arg("nonlinearity"), py::arg("slope"))
+      .def("step", &Stream::step, py::arg("x"), py::arg("out") = py::none())
+      .def("steps", &Stream::steps, py::arg("x"), py::arg("out") = py::none())
+      .def("get_state", &Stream::state)
+      .def("set_state", &Stream::set_state, py::arg("h"), py::arg("c") = py::none());
+}
+
 void register_settings(py::module_& m) {
   m.attr("__version__") = BPTT_VERSION;
 #ifdef __clang__
@@ -103,6 +128,7 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled half of bptt: private, and without defaults; bptt.functional is its public face.";
   choose_isa();
   register_cells(m);
+  register_stream(m);
   register_settings(m);
   register_math<float>(m, &Kernels::math_f32);
   register_math<double>(m, &Kernels::math_f64);

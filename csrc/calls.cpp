@@ -6,31 +6,14 @@
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
-#include <limits>
 #include <memory>
 
+#include "cell.h"
 #include "team.h"
 
 namespace bptt {
 
 namespace {
-
-struct CellInfo {
-  const char* name;
-  int64_t gates;
-  bool has_c;
-};
-constexpr CellInfo kInfo[kCells] = {{"rnn", 1, false}, {"lstm", 4, true}, {"gru", 3, false}};
-const CellInfo& info(Cell cell) { return kInfo[int(cell)]; }
-
-template <class T>
-const CellKernels<T>& kernels_of(const Kernels& kernels, Cell cell) {
-  if constexpr (sizeof(T) == sizeof(float))
-    return kernels.f32[int(cell)];
-  else
-    return kernels.f64[int(cell)];
-}
 
 // Takes the interpreter lock again. At the interpreter's end that never returns: the thread is unwound
 // instead, which must not pass through objects that need the lock, so the thread waits for the process's end.
@@ -89,12 +72,6 @@ int threads_for(const Kernels& kernels, const CellInfo& cell, const Shape& shape
 }
 
 template <class T>
-Sequences<T> sequences(const py::array& array) {
-  return {static_cast<T*>(const_cast<void*>(array.data())), array.strides(0) / py::ssize_t(sizeof(T)),
-          array.strides(1) / py::ssize_t(sizeof(T))};
-}
-
-template <class T>
 T* data(const py::object& array) {
   return array.is_none()
              ? nullptr
@@ -144,31 +121,6 @@ py::object optional_argument(py::handle argument, const char* name, const py::dt
   return contiguous_argument(argument, name, dtype, extents, meaning);
 }
 
-Nonlinearity nonlinearity_argument(py::handle argument) {
-  constexpr const char* names[] = {"tanh", "relu", "leaky_relu", "sigmoid", "identity"};  // as in the enum
-  const std::string must = ", must be one of tanh, relu, leaky_relu, sigmoid, identity";
-  if (!py::isinstance<py::str>(argument)) type_error("nonlinearity is " + type_name(argument) + must);
-  for (int i = 0; i < int(std::size(names)); ++i)
-    if (argument.equal(py::str(names[i]))) return Nonlinearity(i);
-  value_error("nonlinearity is " + std::string(py::repr(argument)) + must);
-}
-
-double slope_argument(py::handle argument) {
-  const std::string must = ", must be a finite number >= 0";
-  if (!py::isinstance<py::float_>(argument) &&
-      !py::isinstance(argument, py::module_::import("numbers").attr("Real")))
-    type_error("slope is " + type_name(argument) + must);
-  const double slope = PyFloat_AsDouble(argument.ptr());
-  if (PyErr_Occurred()) {
-    if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
-    PyErr_Clear();
-    value_error("slope is " + std::string(py::repr(argument)) + must);
-  }
-  if (!(slope >= 0) || slope > std::numeric_limits<double>::max())
-    value_error("slope is " + std::string(py::repr(argument)) + must);
-  return slope;
-}
-
 }  // namespace
 
 py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& given) {
@@ -202,7 +154,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   const bool training = bool_argument(given.training, "training");
   const int64_t padded = (H + 15) / 16 * 16;  // units in whole vectors, of whatever instruction set
   check_size({T + 1, std::max<int64_t>(N, 1), padded, 8}, dtype.itemsize());  // what is kept, and more
-  const py::array y = out_argument(given.out, dtype, {T, N, H});
+  const py::array y = out_argument(given.out, dtype, {T, N, H}, "(T, N, H)");
 
   if (!given.out.is_none()) {
     x = apart_from(x, y), w_ih = apart_from(w_ih, y), w_hh = apart_from(w_hh, y);

@@ -63,7 +63,7 @@ struct Forward : Call<T> {
   Sequences<T> y;        // (T,N,H)
   T *h_n, *c_n;          // (N,H)
   void* kept;            // kept_bytes for the same kernels' backward pass, or null
-  void* panels;          // weights packed before, or null
+  void* panels;          // panel_bytes with the weights, packed before for as many sequences, or null
   void* scratch;         // a block of forward_scratch bytes
 };
 
@@ -94,6 +94,8 @@ struct CellKernels {
   size_t (*kept_bytes)(const Shape&, int64_t rows);
   size_t (*forward_scratch)(const Forward<T>&);
   bool (*forward)(const Forward<T>&);
+  size_t (*panel_bytes)(const Shape&);
+  void (*pack)(const Forward<T>&);  // into its panels
   size_t (*backward_scratch)(const Backward<T>&);
   bool (*backward)(const Backward<T>&);
   void (*unpack)(const void* kept, const Shape&, const Schedule&, const Unpacked<T>&);

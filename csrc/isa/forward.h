@@ -1,9 +1,9 @@
 // The forward pass: one driver for all cells.
 //
-// Preactivations begin as the bias, x_t's product with the panel of w_ih is added, then h_{t-1}'s with that of
-// w_hh, and the cell follows while the tile is in the first cache. The input's product has no recurrence: where
-// a step has few rows, or its weights are more than a cache holds, it is made for several steps at once, so
-// that w_ih is read once for all of them.
+// Preactivations begin as the bias, x_t's product with the panel of w_ih is added, then h_{t-1}'s with that
+// of w_hh, and the cell follows while the tile is in the first cache. The input's product has no recurrence:
+// where a step has few rows, or its weights are more than a cache holds, it is made for several steps at
+// once, so that w_ih is read once for all of them.
 #pragma once
 
 #include "cells.h"
@@ -16,8 +16,8 @@ struct ForwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
   static constexpr int64_t kFewRows = 16;
-  static constexpr int64_t kAheadRows = 128;          // made at once
-  static constexpr int64_t kResident = 512 << 10;     // bytes of weights that stay in a member's cache
+  static constexpr int64_t kAheadRows = 128;       // made at once
+  static constexpr int64_t kResident = 512 << 10;  // bytes of weights that stay in a member's cache
 
   // One of the two products: with x or with h.
   struct Factor {
@@ -28,8 +28,8 @@ struct ForwardPass {
     T* panels;      // [group][k][unit block][gate][lane]
     bool unpacked;  // w is read but once: as it is
   };
-  // Members who take rows have panels of their own: a core packs them in less time than it takes to fetch them
-  // from another core.
+  // Members who take rows have panels of their own: a core packs them in less time than it takes to fetch
+  // them from another core.
   struct Panels {
     T *w_ih, *w_hh, *bias;
   };
@@ -64,7 +64,7 @@ struct ForwardPass {
         width(units * C::slots),
         kept(keep(call)),
         states(call.kept ? kept.states : States<T>(arena, shape, C::has_c, 0, nullptr)),
-        shared(how == Division::kRows ? Panels{} : take_panels(arena)),
+        shared(shared_panels(arena)),
         members(arena) {
     take_member(arena);
     member_bytes = arena.at - members.at;
@@ -73,16 +73,22 @@ struct ForwardPass {
     Arena arena(call.kept);
     return {arena, call.shape, call.schedule.first_row[call.shape.T], call.schedule.first_row};
   }
-  Panels take_panels(Arena& arena) const {
+  Panels shared_panels(Arena& arena) const {
+    Arena packed(call.panels);
+    if (call.panels) return take_panels(packed, shape);
+    return how == Division::kRows ? Panels{} : take_panels(arena, shape);
+  }
+  static Panels take_panels(Arena& arena, const Shape& shape) {
+    const int64_t units = padded<T>(shape.H);
     Panels p;
     p.w_ih = arena.take<T>(units * C::x_count * shape.I);
     p.w_hh = arena.take<T>(units * C::h_count * shape.H);
-    p.bias = arena.take<T>(width);
+    p.bias = arena.take<T>(units * C::slots);
     return p;
   }
   PerMember take_member(Arena& arena) const {
     PerMember p;
-    p.panels = how == Division::kRows ? take_panels(arena) : shared;
+    p.panels = how == Division::kRows ? take_panels(arena, shape) : shared;
     p.x = arena.take<const T*>(max(shape.N, kAheadRows));
     p.h = arena.take<const T*>(shape.N);
     p.y = arena.take<T*>(shape.N);
@@ -98,27 +104,26 @@ struct ForwardPass {
     return pays ? max(1, min(kAheadRows / max(1, rows), shape.T)) : 1;
   }
   // Unit blocks in a group: many where the rows are few, so that there are always enough sums under way.
-  static int64_t widest(int64_t rows) {
-    return max(kNarrow, kAccumulators / max(1, rows) / C::x_count);
-  }
+  static int64_t widest(int64_t rows) { return max(kNarrow, kAccumulators / max(1, rows) / C::x_count); }
 
   void operator()(const Member& m) {
     const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
     const int64_t steps = steps_ahead(rows, m.count);
     const int dealt = how == Division::kUnits ? m.count : 1;
-    const Groups<T> x_groups(shape.H, widest(rows * steps), dealt), groups(shape.H, widest(rows), dealt);
+    const Groups<T> x_groups(shape.H, widest(call.panels ? rows : rows * steps), dealt);
+    const Groups<T> groups(shape.H, widest(rows), dealt);
     const Share x_share(how, schedule, shape.N, x_groups.count, m);
     const Share share(how, schedule, shape.N, groups.count, m);
     Arena arena = members;
     arena.at += uintptr_t(m.index) * member_bytes;
     const PerMember mine = take_member(arena);
     const bool once = shape.T == 1 && rows <= kMaxRows && !call.panels;
-    const Factor by_x{call.w_ih, shape.I, C::x_gate, C::x_first, mine.panels.w_ih, once};
-    const Factor by_h{call.w_hh, shape.H, C::h_gate, C::h_first, mine.panels.w_hh, once};
+    const Factor by_x = factor_x(mine.panels, once), by_h = factor_h(mine.panels, once);
 
     clear_past_end(schedule, shape, call.y, shape.H, m);
     for (int64_t j = 0; j < share.slots.n; ++j) begin(groups, share, share.slots.slot(j));
-    add_biases(mine.panels.bias, groups.begin(share.group_begin), groups.begin(share.group_end));
+    if (!call.panels)
+      add_biases(mine.panels.bias, groups.begin(share.group_begin), groups.begin(share.group_end));
     if (share.waits) m.barrier();
 
     for (int64_t s0 = 0; s0 < shape.T && schedule.count(s0) > 0; s0 += steps) {
@@ -137,7 +142,7 @@ struct ForwardPass {
           // back and forth, so that what the caches hold of the weights is met first
           const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
           const int64_t first = group.first * C::slots * L, values = group.size * C::slots * L;
-          if (s == 0) {
+          if (s == 0 && !call.panels) {
             if (steps == 1) pack(by_x, group);
             pack(by_h, group);
           }
@@ -168,7 +173,29 @@ struct ForwardPass {
     }
   }
 
+  // The weights as later calls for as many sequences find them in call.panels.
+  void pack_all() const {
+    const Groups<T> groups(shape.H, widest(shape.N), 1);
+    for (int64_t g = 0; g < groups.count; ++g) {
+      pack(factor_x(shared, false), groups[g]);
+      pack(factor_h(shared, false), groups[g]);
+    }
+    add_biases(shared.bias, 0, units / L);
+  }
+  static size_t panel_bytes(const Shape& shape) {
+    Arena arena(nullptr);
+    take_panels(arena, shape);
+    return arena.at;
+  }
+
  private:
+  Factor factor_x(const Panels& panels, bool unpacked) const {
+    return {call.w_ih, shape.I, C::x_gate, C::x_first, panels.w_ih, unpacked};
+  }
+  Factor factor_h(const Panels& panels, bool unpacked) const {
+    return {call.w_hh, shape.H, C::h_gate, C::h_first, panels.w_hh, unpacked};
+  }
+
   int64_t x_rows(const Share& share, int64_t s, const T** rows) const {
     const int64_t n = share.slots.below(schedule.count(s));
     for (int64_t j = 0; j < n; ++j) {
@@ -185,7 +212,7 @@ struct ForwardPass {
     for (int64_t s = s0; s < s1; ++s) rows += x_rows(share, s, mine.x + rows);
     for (int64_t g = share.group_begin; g < share.group_end; ++g) {
       const Group group = groups[g];
-      if (s0 == 0) pack(by_x, group);
+      if (s0 == 0 && !call.panels) pack(by_x, group);
       for_tiles(rows, tile_rows(group.size * C::x_count), [&](int64_t row, int64_t size) {
         T* a[kMaxRows];
         for (int64_t r = 0; r < size; ++r) a[r] = mine.ahead + (row + r) * width + group.first * C::slots * L;
@@ -196,7 +223,7 @@ struct ForwardPass {
 
   // just before the first use, so that the panel is in a cache then
   void pack(const Factor& by, const Group& group) const {
-    if (by.unpacked || call.panels) return;
+    if (by.unpacked) return;
     T* const panel = by.panels + group.first * C::x_count * L * by.terms;
     for (int64_t b = 0; b < group.size; ++b)
       for (int j = 0; j < C::x_count; ++j)
@@ -208,7 +235,7 @@ struct ForwardPass {
   }
 
   void add_biases(T* bias, int64_t begin, int64_t end) const {
-    for (int64_t b = begin; b < end && !call.panels; ++b) {
+    for (int64_t b = begin; b < end; ++b) {
       T* to = bias + b * C::slots * L;
       for (int j = 0; j < C::slots; ++j) store(to + j * L, vec<T>{});
       const auto add = [&](const T* from, int first, int (*gate)(int)) {
@@ -248,7 +275,8 @@ struct ForwardPass {
     }
     for (int64_t b = 0; b < group.size; ++b)
       for (int j = 0; j < C::x_count; ++j)
-        product_unpacked<T>(tile, (b * C::slots + j) * L, left, rows, rows_of(by, group.first + b, j), by.terms);
+        product_unpacked<T>(tile, (b * C::slots + j) * L, left, rows, rows_of(by, group.first + b, j),
+                            by.terms);
   }
 
   // the cell, for one row and the units of a group
@@ -296,6 +324,16 @@ struct ForwardPass {
 template <class C, class T>
 size_t forward_scratch(const Forward<T>& call) {
   return ForwardPass<C, T>(call, Arena(nullptr)).scratch_end(call.threads);
+}
+
+template <class C, class T>
+size_t panel_bytes(const Shape& shape) {
+  return ForwardPass<C, T>::panel_bytes(shape);
+}
+
+template <class C, class T>
+void pack(const Forward<T>& call) {
+  ForwardPass<C, T>(call, Arena(nullptr)).pack_all();
 }
 
 template <class C, class T>

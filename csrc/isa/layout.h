@@ -68,8 +68,8 @@ struct Group {
 };
 
 // Columns of a matrix, in vectors, dealt evenly into groups; a group is one tile wide. The panel of a group
-// holds its columns for all k, and panels follow each other without gaps. A member's columns, dealt by groups,
-// are the same for every `widest`.
+// holds its columns for all k, and panels follow each other without gaps. A member's columns, dealt by
+// groups, are the same for every `widest`.
 template <class T>
 struct Groups {
   int64_t columns, vectors, count;

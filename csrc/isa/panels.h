@@ -54,7 +54,8 @@ void pack_transposed(T* panel, int64_t step, const MatrixRows<T>& matrix, int64_
 
 // The product (see product.h) of one vector column with a matrix that is not packed, being used but once.
 template <class T, int rows>
-void product_of(T* const* tile, int64_t at, const LeftRows<T>& left, const MatrixRows<T>& matrix, int64_t terms) {
+void product_of(T* const* tile, int64_t at, const LeftRows<T>& left, const MatrixRows<T>& matrix,
+                int64_t terms) {
   const Columns<T> columns(matrix);
   for (int64_t begin = 0; begin < terms; begin += kBlock) {
     vec<T> sum[rows]{};

@@ -19,6 +19,7 @@ from bptt.settings import (
     set_num_threads,
     show_config,
 )
+from bptt.stream import Stream
 from bptt.training import value_and_grad
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Module",
     "RecurrentGradients",
     "Sequential",
+    "Stream",
     "__version__",
     "clip_grad_norm_",
     "cross_entropy",

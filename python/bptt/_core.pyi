@@ -1,6 +1,6 @@
 """Types of the compiled module, which is private: see `bptt.functional` and `bptt.settings`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,20 @@ compiler: str
 
 class Cache:
     def arrays(self) -> dict[str, Array]: ...
+
+class Stream:
+    def __init__(
+        self,
+        cell: str,
+        weights: Sequence[Sequence[Array | None]],
+        batch: int,
+        nonlinearity: str,
+        slope: float,
+    ) -> None: ...
+    def step(self, x: npt.ArrayLike, out: Array | None = None) -> Array: ...
+    def steps(self, x: npt.ArrayLike, out: Array | None = None) -> Array: ...
+    def get_state(self) -> list[Array]: ...
+    def set_state(self, h: npt.ArrayLike, c: npt.ArrayLike | None = None) -> None: ...
 
 def rnn_forward(
     x: npt.ArrayLike,

@@ -21,6 +21,7 @@ from ._layout import Layout
 from .layers import dropout_mask, uniform
 from .module import Module, RecurrentGradients, RecurrentPullback
 from .results import Array, Cache
+from .stream import Stream
 
 State = TypeVar("State")
 
@@ -161,6 +162,28 @@ class Recurrent(Module, Generic[State]):
         """
         y, end, tape = self._forward(x, state, lengths, keep=True)
         return y, end, partial(self._backward, tape)
+
+    def stream(self, batch: int = 1) -> Stream:
+        """Return the layer as a stream of steps, with a zero state.
+
+        Parameters
+        ----------
+        batch : int
+            N, the number of sequences that advance together.
+
+        Returns
+        -------
+        Stream
+            With a copy of the weights: changing them later does not reach it. It ignores dropout.
+
+        Raises
+        ------
+        ValueError
+            The layer is bidirectional or its backend is the reference, or batch is less than 1.
+        TypeError
+            batch is not an integer.
+        """
+        return Stream(self, batch)
 
     def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Array, Any, _Tape]:
         x = _checks.as_array("x", x, self.dtype)

@@ -1,0 +1,38 @@
+#include "cell.h"
+
+#include <iterator>
+#include <limits>
+
+namespace bptt {
+
+const CellInfo& info(Cell cell) {
+  static constexpr CellInfo cells[kCells] = {{"rnn", 1, false}, {"lstm", 4, true}, {"gru", 3, false}};
+  return cells[int(cell)];
+}
+
+Nonlinearity nonlinearity_argument(py::handle argument) {
+  constexpr const char* names[] = {"tanh", "relu", "leaky_relu", "sigmoid", "identity"};  // as in the enum
+  const std::string must = ", must be one of tanh, relu, leaky_relu, sigmoid, identity";
+  if (!py::isinstance<py::str>(argument)) type_error("nonlinearity is " + type_name(argument) + must);
+  for (int i = 0; i < int(std::size(names)); ++i)
+    if (argument.equal(py::str(names[i]))) return Nonlinearity(i);
+  value_error("nonlinearity is " + std::string(py::repr(argument)) + must);
+}
+
+double slope_argument(py::handle argument) {
+  const std::string must = ", must be a finite number >= 0";
+  if (!py::isinstance<py::float_>(argument) &&
+      !py::isinstance(argument, py::module_::import("numbers").attr("Real")))
+    type_error("slope is " + type_name(argument) + must);
+  const double slope = PyFloat_AsDouble(argument.ptr());
+  if (PyErr_Occurred()) {
+    if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
+    PyErr_Clear();
+    value_error("slope is " + std::string(py::repr(argument)) + must);
+  }
+  if (!(slope >= 0) || slope > std::numeric_limits<double>::max())
+    value_error("slope is " + std::string(py::repr(argument)) + must);
+  return slope;
+}
+
+}  // namespace bptt

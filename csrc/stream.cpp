@@ -1,0 +1,178 @@
+#include "stream.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+#include "blocks.h"
+#include "cell.h"
+#include "schedule.h"
+
+namespace bptt {
+
+namespace {
+
+template <class T>
+class StreamOf final : public Stream {
+ public:
+  StreamOf(Cell cell, const Kernels& kernels, const std::vector<LayerWeights>& layers, int64_t batch,
+           Nonlinearity nonlinearity, double slope)
+      : kernels_(kernels_of<T>(kernels, cell)),
+        has_c_(info(cell).has_c),
+        N_(batch),
+        one_step_(1, batch, nullptr, false) {
+    for (const LayerWeights& given : layers) add_layer(given, info(cell).gates, nonlinearity, slope);
+    const size_t values = size_t(2 * L() * N_ * H_);
+    state_ = Block(values * sizeof(T));
+    memset(state_.data(), 0, values * sizeof(T));
+    between_ = Block(size_t(2 * N_ * H_) * sizeof(T));
+    size_t scratch = 0;
+    for (Forward<T>& call : calls_) {
+      call.schedule = one_step_.view();
+      scratch = std::max(scratch, kernels_.forward_scratch(call));
+    }
+    scratch_ = Block(scratch);
+    for (size_t l = 0; l < calls_.size(); ++l) {
+      Forward<T>& call = calls_[l];
+      call.scratch = scratch_.data();
+      call.h_n = h() + int64_t(l) * N_ * H_;
+      call.c_n = has_c_ ? c() + int64_t(l) * N_ * H_ : nullptr;
+      call.h_0 = call.h_n;
+      call.c_0 = call.c_n;
+    }
+    one_x_ = {N_, I_};
+    one_y_ = {N_, H_};
+  }
+
+  py::array step(const py::object& x, const py::object& out) override {
+    if (is_ready(x, dtype_, one_x_) && is_ready(out, dtype_, one_y_) && apart(x, out)) {
+      const auto array = py::reinterpret_borrow<py::array>(out);
+      advance({data(x), 0, I_}, {data(out), 0, H_}, 1, one_step_.view(), static_cast<T*>(between_.data()));
+      return array;
+    }
+    const bool flat = N_ == 1 && dimensions(x) == 1;
+    const Extents x_extents = flat ? Extents{I_} : one_x_, y_extents = flat ? Extents{H_} : one_y_;
+    py::array rows = array_argument(x, "x", dtype_, x_extents, flat ? "(I,)" : "(N, I)");
+    const py::array y = out_argument(out, dtype_, y_extents, flat ? "(H,)" : "(N, H)");
+    rows = apart_from(rows, y);
+    advance({data(rows), 0, stride(rows)}, {data(y), 0, stride(y)}, 1, one_step_.view(),
+            static_cast<T*>(between_.data()));
+    return y;
+  }
+
+  py::array steps(const py::object& x, const py::object& out) override {
+    py::array rows = array_argument(x, "x", dtype_, {-1, N_, I_},
+                                    ("(T, " + std::to_string(N_) + ", " + std::to_string(I_) + ")").c_str());
+    const int64_t T_ = rows.shape(0);
+    const py::array y = out_argument(out, dtype_, {T_, N_, H_}, "(T, N, H)");
+    rows = apart_from(rows, y);
+    const OwnedSchedule schedule(T_, N_, nullptr, false);
+    const Block between(size_t(L() > 1 ? 2 * T_ * N_ * H_ : 0) * sizeof(T));
+    advance(sequences<const T>(rows), sequences<T>(y), T_, schedule.view(), static_cast<T*>(between.data()));
+    return y;
+  }
+
+  std::vector<py::array> state() const override {
+    const Extents extents{L(), N_, H_};
+    std::vector<py::array> parts{py::array(dtype_, extents, h())};
+    if (has_c_) parts.emplace_back(dtype_, extents, c());
+    return parts;
+  }
+
+  void set_state(const py::object& given_h, const py::object& given_c) override {
+    const auto checked = [&](const py::object& part, const char* name) {
+      return contiguous_argument(part, name, dtype_, {L(), N_, H_}, "(num_layers, N, H)");
+    };
+    const py::array new_h = checked(given_h, has_c_ ? "state[0]" : "state");
+    if (has_c_) memcpy(c(), checked(given_c, "state[1]").data(), size_t(L() * N_ * H_) * sizeof(T));
+    memcpy(h(), new_h.data(), size_t(L() * N_ * H_) * sizeof(T));
+  }
+
+ private:
+  int64_t L() const { return int64_t(calls_.size()); }
+  T* h() const { return static_cast<T*>(state_.data()); }
+  T* c() const { return h() + L() * N_ * H_; }
+
+  static T* data(py::handle array) {
+    return reinterpret_cast<T*>(py::detail::array_proxy(array.ptr())->data);
+  }
+  static int64_t dimensions(const py::object& x) {
+    return py::isinstance<py::array>(x) ? py::reinterpret_borrow<py::array>(x).ndim()
+                                        : py::module_::import("numpy").attr("ndim")(x).cast<int64_t>();
+  }
+  // of sequences, in elements
+  static int64_t stride(const py::array& rows) {
+    return rows.ndim() == 1 ? 0 : rows.strides(0) / py::ssize_t(sizeof(T));
+  }
+  bool apart(py::handle x, py::handle out) const {
+    const T *a = data(x), *b = data(out);
+    return a + N_ * I_ <= b || b + N_ * H_ <= a;
+  }
+
+  void add_layer(const LayerWeights& given, int64_t gates, Nonlinearity nonlinearity, double slope) {
+    const auto weights = [&](const py::object& argument, const char* name, const Extents& extents) {
+      return contiguous_argument(argument, name, dtype_, extents, "the layer's");
+    };
+    const py::array w_ih = weights(given.w_ih, "w_ih", {-1, calls_.empty() ? -1 : H_});
+    if (calls_.empty()) {
+      I_ = w_ih.shape(1);
+      H_ = w_ih.shape(0) / gates;
+    }
+    const py::array w_hh = weights(given.w_hh, "w_hh", {gates * H_, H_});
+    Forward<T> call{};
+    call.shape = {1, N_, w_ih.shape(1), H_};
+    call.nonlinearity = nonlinearity;
+    call.slope = T(slope);
+    call.threads = 1;
+    call.stop = [] { return false; };
+    call.w_ih = static_cast<const T*>(w_ih.data());
+    call.w_hh = static_cast<const T*>(w_hh.data());
+    py::array b_ih, b_hh;
+    if (!given.b_ih.is_none())
+      call.b_ih = static_cast<const T*>((b_ih = weights(given.b_ih, "b_ih", {gates * H_})).data());
+    if (!given.b_hh.is_none())
+      call.b_hh = static_cast<const T*>((b_hh = weights(given.b_hh, "b_hh", {gates * H_})).data());
+    panels_.emplace_back(kernels_.panel_bytes(call.shape));
+    call.panels = panels_.back().data();
+    kernels_.pack(call);
+    call.w_ih = call.w_hh = call.b_ih = call.b_hh = nullptr;
+    calls_.push_back(call);
+  }
+
+  // `between` has room for two blocks of y: what a layer gives and the next one reads.
+  void advance(Sequences<const T> x, Sequences<T> y, int64_t steps, const Schedule& schedule, T* between) {
+    for (int64_t l = 0; l < L(); ++l) {
+      Forward<T>& call = calls_[size_t(l)];
+      call.shape.T = steps;
+      call.schedule = schedule;
+      call.x = x;
+      call.y = l + 1 < L() ? Sequences<T>{between + (l & 1) * steps * N_ * H_, N_ * H_, H_} : y;
+      kernels_.forward(call);
+      x = {call.y.data, call.y.step, call.y.sequence};
+    }
+  }
+
+  const py::dtype dtype_ = py::dtype::of<T>();
+  const CellKernels<T>& kernels_;
+  const bool has_c_;
+  const int64_t N_;
+  int64_t I_ = 0, H_ = 0;
+  Extents one_x_, one_y_;
+  OwnedSchedule one_step_;
+  std::vector<Block> panels_;
+  std::vector<Forward<T>> calls_;  // one a layer
+  Block state_;                    // h (L,N,H), then c
+  Block between_, scratch_;        // for one step
+};
+
+}  // namespace
+
+std::unique_ptr<Stream> Stream::make(Cell cell, const Kernels& kernels,
+                                     const std::vector<LayerWeights>& layers, int64_t batch,
+                                     Nonlinearity nonlinearity, double slope) {
+  const bool is_double = float_dtype(layers.at(0).w_ih, "w_ih").itemsize() == sizeof(double);
+  if (is_double) return std::make_unique<StreamOf<double>>(cell, kernels, layers, batch, nonlinearity, slope);
+  return std::make_unique<StreamOf<float>>(cell, kernels, layers, batch, nonlinearity, slope);
+}
+
+}  // namespace bptt

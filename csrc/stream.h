@@ -1,0 +1,38 @@
+// A stack of layers that advances step by step: weights packed once, the state held between calls.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arrays.h"
+#include "kernels.h"
+
+namespace bptt {
+
+// A layer's, as Python gave them.
+struct LayerWeights {
+  py::object w_ih, w_hh, b_ih, b_hh;
+};
+
+// Everything happens on the calling thread with the interpreter lock held, so calls from several threads
+// come one after another.
+class Stream {
+ public:
+  static std::unique_ptr<Stream> make(Cell cell, const Kernels& kernels,
+                                      const std::vector<LayerWeights>& layers, int64_t batch,
+                                      Nonlinearity nonlinearity, double slope);
+  virtual ~Stream() = default;
+
+  // x (N,I) to y (N,H); with N = 1 also (I,) to (H,). Allocates nothing if out is given and both are
+  // contiguous arrays of the dtype that share no memory.
+  virtual py::array step(const py::object& x, const py::object& out) = 0;
+  // x (T,N,I) to y (T,N,H)
+  virtual py::array steps(const py::object& x, const py::object& out) = 0;
+
+  // h, and for the LSTM c: copies (L,N,H)
+  virtual std::vector<py::array> state() const = 0;
+  virtual void set_state(const py::object& h, const py::object& c) = 0;
+};
+
+}  // namespace bptt
