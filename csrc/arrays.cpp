@@ -156,9 +156,19 @@ bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extent
   return (array->flags & flags) == flags && std::equal(extents.begin(), extents.end(), array->dimensions);
 }
 
+py::array new_array(const py::dtype& dtype, const Extents& extents) {
+  constexpr size_t kLine = 64, kSmall = 4096;
+  size_t bytes = size_t(dtype.itemsize());
+  for (const py::ssize_t n : extents) bytes *= size_t(n);
+  if (bytes < kSmall) return py::array(dtype, extents);
+  const py::array room(py::dtype::of<char>(), Extents{py::ssize_t(bytes + kLine)});
+  const auto address = reinterpret_cast<uintptr_t>(room.data());
+  return py::array(dtype, extents, reinterpret_cast<void*>((address + kLine - 1) / kLine * kLine), room);
+}
+
 py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents,
                        const char* meaning) {
-  if (argument.is_none()) return py::array(dtype, extents);
+  if (argument.is_none()) return new_array(dtype, extents);
   const std::string must =
       ", must be a " + dtype_name(dtype) + " array of shape " + meaning + " = " + text(extents);
   if (!py::isinstance<py::array>(argument)) type_error("out is " + type_name(argument) + must);

@@ -216,8 +216,8 @@ struct Wanted {
 // Empty, its axes in memory in the order of `like`'s, so that a batch-first input has a batch-first gradient.
 py::array empty_like(const py::array& like) {
   const Extents shape(like.shape(), like.shape() + 3);
-  if (std::abs(like.strides(0)) >= std::abs(like.strides(1))) return py::array(like.dtype(), shape);
-  const py::array batch_first(like.dtype(), Extents{shape[1], shape[0], shape[2]});
+  if (std::abs(like.strides(0)) >= std::abs(like.strides(1))) return new_array(like.dtype(), shape);
+  const py::array batch_first = new_array(like.dtype(), {shape[1], shape[0], shape[2]});
   return batch_first.attr("transpose")(1, 0, 2);
 }
 
