@@ -32,6 +32,11 @@ class Case:
         return " ".join([",".join(map(str, self.shape)), *filter(None, marks)])
 
     @property
+    def is_layer(self) -> bool:
+        """Beyond one layer, one direction of time and T steps for every sequence."""
+        return self.num_layers > 1 or self.bidirectional or self.ragged
+
+    @property
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
 

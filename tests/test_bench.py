@@ -18,13 +18,17 @@ BENCH = Path(__file__).parents[1] / "bench"
 @pytest.fixture(scope="module", autouse=True)
 def _bench_on_path():
     """bench/ is a folder of scripts: its modules are found by their plain names, here only."""
-    names = [path.stem for path in BENCH.glob("*.py")]
-    hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    tops = {path.stem for path in BENCH.glob("*.py")} | {"peers"}
+
+    def ours() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] in tops]
+
+    hidden = {name: sys.modules.pop(name) for name in ours()}
     sys.path.insert(0, str(BENCH))
     yield
     sys.path.remove(str(BENCH))
-    for name in names:
-        sys.modules.pop(name, None)
+    for name in ours():
+        sys.modules.pop(name)
     sys.modules.update(hidden)
 
 
@@ -204,6 +208,44 @@ def test_workers_agree(cases):
             ours.ask("time", 0.0, 0.001)
 
 
+def test_peers_take_what_they_can(cases):
+    peers = import_module("peers").PEERS
+    plain, ragged = cases.GRID["small"][0], cases.GRID["layers"][-1]
+    for name, peer in peers.items():
+        full = name in ("bptt", "torch", "reference")
+        assert peer.takes(plain, "forward")
+        assert peer.takes(plain, "forward+backward") == full
+        assert peer.takes(ragged, "forward") == full
+    assert peers["bptt"].installed()
+
+
+@pytest.mark.parametrize("library", ["torch", "onnxruntime", "openvino", "jax"])
+def test_peers_agree(cases, library):
+    """Each installed library computes what the reference does, for every cell."""
+    compare, pipe = import_module("compare"), import_module("pipe")
+    peer = import_module("peers").PEERS[library]
+    if not peer.installed():
+        pytest.skip(f"needs {' and '.join(peer.needs)}")
+    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
+        for cell in cases.CELLS:
+            arguments = ("prepare", cases.Case((17, 3, 4, 5)), cell, "forward")
+            wanted = truth.ask(*arguments, "float64")
+            errors = compare.errors(theirs.ask(*arguments, "float32"), wanted)
+            assert max(errors.values()) < compare.TOLERANCE
+
+
+def test_a_slow_peer_is_timed_in_some_rounds(cases):
+    measure = import_module("measure")
+
+    class Worker:
+        def ask(self, *request: Any) -> float:
+            return 1.0
+
+    effort = measure.QUICK._replace(rounds=7)
+    seconds = measure.timed({"bptt": Worker(), "reference": Worker()}, effort)
+    assert {name: len(rounds) for name, rounds in seconds.items()} == {"bptt": 7, "reference": 2}
+
+
 def record(**changes: Any) -> dict[str, Any]:
     return {
         "cell": "lstm",
@@ -232,17 +274,19 @@ def test_store_goes_on_where_nothing_changed(tmp_path):
     store = import_module("store")
     path = tmp_path / "new" / "results.json"
     first = store.Store(path, "a CPU")
-    assert not first.has("point", record())
+    both = ["bptt", "torch"]
+    assert not first.has("point", record(), both)
     first.put("point", record())
     again = store.Store(path, "a CPU")
-    assert again.has("point", record())
-    assert again.has("point", record(quick=True))  # a full measurement serves for a quick one
-    assert not again.has("point", record(build="def"))
-    assert not again.has("point", record(versions={"bptt": "1", "torch": "3"}))
+    assert again.has("point", record(), both)
+    assert again.has("point", record(quick=True), both)  # a full measurement serves for a quick one
+    assert not again.has("point", record(build="def"), both)
+    assert not again.has("point", record(), [*both, "jax"])
+    assert not again.has("point", record(versions={"bptt": "1", "torch": "3"}), both)
     again.put("point", record(quick=True))
-    assert not again.has("point", record())
+    assert not again.has("point", record(), both)
     again.put("point", record(status="disagrees"))
-    assert not again.has("point", record())
+    assert not again.has("point", record(), both)
     with pytest.raises(SystemExit, match="another CPU"):
         store.Store(path, "another CPU")
 
