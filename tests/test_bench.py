@@ -296,8 +296,8 @@ def test_report():
     good, bad = record(), record(point="100,8,128,128", status="disagrees")
     bad["errors"] = {"bptt": 0.5}
     assert report.line(good) == (
-        "lstm forward 100,8,64,64: 1.00 ms, 2.00 [1.90, 2.10] times torch, 50% of the limit"
-        " | a CPU | avx2, 2 threads | bptt 1, torch 2"
+        "lstm forward 100,8,64,64: 1.00 ms, 2.00 [1.90, 2.10] times the best peer, torch,"
+        " 50% of the limit | a CPU | avx2, 2 threads | bptt 1, torch 2"
     )
     assert "DISAGREES and is not timed: errors bptt 5.0e-01" in report.line(bad)
     text = report.document([bad, good, record(quick=True)])
@@ -305,6 +305,21 @@ def test_report():
     assert "QUICK" in text
     assert "DISAGREES" in text
     assert "torch: oneDNN" in text
+
+
+def test_the_best_peer_is_the_one_with_the_least_median(cases):
+    report = import_module("report")
+    both = {"torch": {"median": 2.0}, "jax": {"median": 1.5}}
+    seconds = {"bptt": [1.0] * 3, "torch": [2.0] * 3, "jax": [1.5, 1.4, 9.0]}
+    names = [case.name for case in cases.GRID["small"]]
+    records = [record(point=name, ratios=both, seconds=seconds) for name in names]
+    assert report.best(records[0]) == "jax"
+    assert report.ratio(records[0], report.BEST) == {"median": 1.5}
+    assert report.mean(records, report.BEST, ["small"]) == pytest.approx(1.5)
+    records[0] = record(point=names[0])  # timed against torch alone
+    assert report.peers(records) == ["torch", "jax"]
+    assert report.mean(records, "jax", ["small"]) is None
+    assert report.mean(records, report.BEST, ["small"]) is not None
 
 
 def test_means_need_every_point_of_the_groups(cases):
