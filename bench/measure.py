@@ -84,7 +84,7 @@ def timed(workers: dict[str, Pipe], effort: Effort) -> dict[str, list[float]]:
     order = list(workers)
     for turn in range(effort.rounds):
         for name in order:
-            if turn % PEERS[name].every:
+            if turn % PEERS[workers[name].library].every:
                 continue
             seconds[name].append(workers[name].ask("time", effort.discard, effort.timed))
         order.reverse()

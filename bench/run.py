@@ -38,13 +38,18 @@ def chosen(options: argparse.Namespace) -> list[Point]:
     ]
 
 
-def others(asked: list[str] | None) -> list[str]:
-    """The peers that are installed, of those asked for or of all; the rest are named."""
+def others(asked: list[str] | None, isa: str | None) -> list[str]:
+    """The peers that can be timed, of those asked for or of all; the rest are named."""
     wanted = asked or [name for name in PEERS if name != "bptt"]
-    missing = [name for name in wanted if not PEERS[name].installed()]
-    for name in missing:
-        print(f"without {name}: needs {' and '.join(PEERS[name].needs)} (pip install .[bench])")
-    return [name for name in wanted if name not in missing]
+    found = []
+    for name in wanted:
+        if not PEERS[name].installed():
+            print(f"without {name}: needs {' and '.join(PEERS[name].needs)} (pip install .[bench])")
+        elif isa and isa not in PEERS[name].forced:
+            print(f"without {name}: cannot be held to {isa}")
+        else:
+            found.append(name)
+    return found
 
 
 def one(
@@ -79,7 +84,7 @@ def run(options: argparse.Namespace) -> bool:
         truth = stack.enter_context(Pipe("reference", options.threads))
         workers = {
             name: stack.enter_context(Pipe(name, options.threads, options.isa))
-            for name in ["bptt", *others(options.peers)]
+            for name in ["bptt", *others(options.peers, options.isa)]
         }
         libraries = {name: worker.ask("describe") for name, worker in workers.items()}
         about = {
@@ -123,7 +128,7 @@ def main() -> None:
         help="all that are installed",
     )
     parser.add_argument("--threads", type=int, default=min(2, machine.cores()))
-    parser.add_argument("--isa", choices=list(machine.FEATURES), help="force one in bptt")
+    parser.add_argument("--isa", choices=list(machine.FEATURES), help="hold all to it")
     parser.add_argument("--rounds", type=int, help=f"turns of each library ({FULL.rounds})")
     parser.add_argument("--quick", action="store_true", help="a rough look, marked as such")
     parser.add_argument("--out", type=Path, default=OUT, help="JSON to go on with")

@@ -18,7 +18,7 @@ BENCH = Path(__file__).parents[1] / "bench"
 @pytest.fixture(scope="module", autouse=True)
 def _bench_on_path():
     """bench/ is a folder of scripts: its modules are found by their plain names, here only."""
-    tops = {path.stem for path in BENCH.glob("*.py")} | {"peers"}
+    tops = {path.stem for path in BENCH.iterdir()}
 
     def ours() -> list[str]:
         return [name for name in sys.modules if name.partition(".")[0] in tops]
@@ -183,10 +183,17 @@ def test_environment_of_a_worker(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setenv("BPTT_ISA", "baseline")
     monkeypatch.setenv("LANG", "C")
-    found = pipe.environment(3, None)
+    found = pipe.environment(3, {})
     assert found.keys() & {"OMP_WAIT_POLICY", "BPTT_ISA"} == set()
     assert (found["OMP_NUM_THREADS"], found["BPTT_NUM_THREADS"], found["LANG"]) == ("3", "3", "C")
-    assert pipe.environment(3, "avx2")["BPTT_ISA"] == "avx2"
+    peers = import_module("peers").PEERS
+    assert pipe.environment(3, peers["bptt"].forced["avx2"])["BPTT_ISA"] == "avx2"
+    forced = pipe.environment(3, peers["torch"].forced["avx2"])
+    assert {name for name in forced if name.startswith(("ATEN_", "ONEDNN_", "MKL_"))} == {
+        "ATEN_CPU_CAPABILITY",
+        "ONEDNN_MAX_CPU_ISA",
+        "MKL_ENABLE_INSTRUCTIONS",
+    }
 
 
 def test_workers_agree(cases):
@@ -238,11 +245,14 @@ def test_a_slow_peer_is_timed_in_some_rounds(cases):
     measure = import_module("measure")
 
     class Worker:
+        def __init__(self, library: str) -> None:
+            self.library = library
+
         def ask(self, *request: Any) -> float:
             return 1.0
 
     effort = measure.QUICK._replace(rounds=7)
-    seconds = measure.timed({"bptt": Worker(), "reference": Worker()}, effort)
+    seconds = measure.timed({name: Worker(name) for name in ("bptt", "reference")}, effort)
     assert {name: len(rounds) for name, rounds in seconds.items()} == {"bptt": 7, "reference": 2}
 
 
@@ -338,3 +348,87 @@ def test_means_need_every_point_of_the_groups(cases):
 )
 def test_seconds_as_text(seconds, wanted):
     assert import_module("text").seconds(seconds) == wanted
+
+
+def test_inputs_of_a_seed_and_of_a_decaying_state(cases):
+    make = import_module("inputs").make
+    case = cases.Case((30, 2, 4, 5))
+    assert (make(case, "gru").x == make(case, "gru", seed=0).x).all()
+    assert (make(case, "gru").x != make(case, "gru", seed=1).x).any()
+    decaying = make(cases.Case((30, 2, 4, 5), decaying=True), "gru")
+    np.testing.assert_array_equal(decaying.x[:10], make(case, "gru").x[:10])
+    assert not decaying.x[10:].any()
+    assert not decaying.params["bias_hh_l0"].any()
+    assert decaying.params["weight_hh_l0"].all()
+
+
+def test_laps():
+    """Every step in turn, again until the time is over, and one time for each."""
+    worker, calls = import_module("worker"), []
+    found = worker.laps([lambda: calls.append(0), lambda: calls.append(1)], 0.001)
+    assert len(found) == len(calls) >= 2
+    assert calls[:4] == [0, 1] * (len(calls[:4]) // 2)
+    assert min(found) >= 0
+
+
+@pytest.mark.parametrize("library", ["torch", "onnxruntime"])
+def test_streams_of_peers_agree(cases, library):
+    """Step by step they compute what the reference does in one call."""
+    compare, pipe = import_module("compare"), import_module("pipe")
+    if not import_module("peers").PEERS[library].installed():
+        pytest.skip(f"needs {library}")
+    case = cases.Case((9, 1, 4, 5))
+    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
+        wanted = truth.ask("prepare", case, "lstm", "forward", "float64")
+        errors = compare.errors(theirs.ask("stream", case, "lstm"), {"y": wanted["y"]})
+        assert errors["y"] < compare.TOLERANCE
+        assert (theirs.ask("laps", 0.0, 0.001) > 0).all()
+
+
+def test_findings(tmp_path):
+    findings = import_module("findings")
+    least = findings.Finding("speed", "lstm", "1,1,8,8", 1.2, 1.5)
+    most = findings.Finding("cost", "lstm", "1,1,8,8", 1.2, 1.5, most=True)
+    assert (least.reached, most.reached) == (False, True)
+    assert least.margin == pytest.approx(0.8)
+    assert most.margin == pytest.approx(1.25)
+    better, worse = least._replace(value=2.0), most._replace(value=1.4)
+    assert findings.worst([better, most, least, worse]) == [least, worse]
+    assert "MISSED" in findings.table([least])
+    assert "MISSED" not in findings.table([most])
+    assert "1 of 2" in findings.summary([least, better._replace(at="2,1,8,8")])
+    path = tmp_path / "new" / "extras.json"
+    findings.save(path, [least, most], {"build": "a"})
+    findings.save(path, [better], {"build": "a"})
+    assert findings.load(path) == [better, most]
+    findings.save(path, [least], {"build": "b"})
+    assert findings.load(path) == [least]
+
+
+def test_goals_of_a_run(cases):
+    goals = import_module("goals")
+    ratios = {"torch": {"median": 1.4, "low": 1.3, "high": 1.5}}
+    grid = [(group, case.name) for group in cases.MEANS for case in cases.GRID[group]]
+    records = [record(group=group, point=name, ratios=ratios) for group, name in grid]
+    slow = {"torch": {"median": 0.9, "low": 0.8, "high": 0.97}}
+    near_peak = {"ratios": slow, "flops": 10**9, "seconds": {"bptt": [5e-3], "torch": [5e-3]}}
+    records[1] = record(group="latency", point=grid[1][1], **near_peak)
+    found = {(f.goal, f.at): f for f in goals.of_run([*records, record(status="disagrees")])}
+    assert found["upper end, best peer", grid[0][1]].bound == 1.0
+    assert found["upper end, best peer", grid[1][1]].bound == 0.95
+    assert found["upper end, best peer", grid[1][1]].reached
+    assert found["points below 1", "grid"].value == pytest.approx(1 / 28)
+    assert found["mean, best peer", "large"].reached
+    assert found["mean, best peer", "small"].value == pytest.approx(1.4)
+    assert not found["share of the limit", "100,32,128,128"].reached
+    assert ("share of the limit", "100,32,64,64") not in found
+    assert found["mean with AVX2, PyTorch", "grid"].reached
+    assert list(goals.of_run([record(direction="forward+backward")])) == []
+
+
+@pytest.mark.parametrize(
+    ("point", "big"),
+    [("100,32,128,128", True), ("100,64,64,64", False), ("100,8,128,128 ragged", False)],
+)
+def test_size_from_which_a_share_is_asked_for(point, big):
+    assert import_module("goals").is_big(point) == big

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,6 +27,16 @@ class Call(NamedTuple):
     how: str = ""
 
 
+class Stream(NamedTuple):
+    """A state that is kept, on one thread: `steps[t]` advances it by x[t], `y` is the last output.
+
+    steps can be called in turn again and again; y returns (N,H), valid until the next step.
+    """
+
+    steps: Sequence[Callable[[], Any]]
+    y: Callable[[], Array]
+
+
 class Peer(ABC):
     """A library in its own process, with `threads` threads from the environment on."""
 
@@ -34,6 +44,7 @@ class Peer(ABC):
     needs: ClassVar[tuple[str, ...]]  # packages
     directions: ClassVar[tuple[str, ...]] = DIRECTIONS
     layers: ClassVar[bool] = False  # takes several layers, both directions of time, and lengths
+    forced: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # {ISA: environment that holds it to it}
     every: ClassVar[int] = 1  # is timed in each so-many-th round; above 1 for what is very slow
 
     @classmethod
@@ -59,6 +70,10 @@ class Peer(ABC):
         """Forward, then the gradients of every input, parameter and initial state."""
         raise NotImplementedError(f"{self.name} is measured forward only")
 
+    def stream(self, case: Case, cell: str, inputs: Inputs) -> Stream:
+        """One step a call, each with another x."""
+        raise NotImplementedError(f"{self.name} is not measured step by step")
+
     def prepare(self, case: Case, cell: str, direction: str, inputs: Inputs) -> Call:
         """Whatever a user does once, not at every call, is done here."""
         make = self.forward if direction == "forward" else self.both
@@ -74,12 +89,12 @@ def outputs(y: Array, state: Any) -> dict[str, Array]:
     return present(y=y, h_n=h_n, c_n=c_n)
 
 
-def quickest(call: Call) -> float:
+def quickest(run: Callable[[], Any]) -> float:
     """Seconds of the quickest of some calls: decides between a library's several ways."""
-    call.run()
+    run()
     turns: list[float] = []
     while len(turns) < 3 or sum(turns) < 0.05:
         start = perf_counter()
-        call.run()
+        run()
         turns.append(perf_counter() - start)
     return min(turns)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from cases import Case
 from inputs import Array, Inputs
+from machine import FEATURES
 
-from peers.base import LAYERS, Call, Peer, outputs, present
+from peers.base import LAYERS, Call, Peer, Stream, outputs, present
 
 
 class Bptt(Peer):
@@ -20,6 +23,7 @@ class Bptt(Peer):
     name = "bptt"
     needs = ("bptt",)
     layers = True
+    forced: ClassVar[Mapping[str, Mapping[str, str]]] = {isa: {"BPTT_ISA": isa} for isa in FEATURES}
     functions: ClassVar[str] = "bptt.functional"
     backend: ClassVar[str] = "compiled"
 
@@ -65,6 +69,13 @@ class Bptt(Peer):
 
         return Call(run, named)
 
+    def stream(self, case: Case, cell: str, inputs: Inputs) -> Stream:
+        layer, state = self._layer(case, cell, inputs)
+        stream = layer.stream(batch=case.shape[1])
+        stream.state = state
+        y = np.empty((case.shape[1], case.shape[3]), inputs.x.dtype)
+        return Stream([partial(stream.step, x, y) for x in inputs.x], lambda: y)
+
     def _layer(self, case: Case, cell: str, inputs: Inputs) -> tuple[Any, Any]:
         layer = getattr(self._bptt, LAYERS[cell])(
             *case.shape[2:],
@@ -99,7 +110,7 @@ class Reference(Bptt):
     name = "reference"
     functions = "bptt.reference"
     backend = "reference"
-    every = 5  # a second or more at the large points
+    every = 5  # a call takes longer than a turn at the large points
 
     def describe(self) -> dict[str, str]:
         return {"version": self._bptt.__version__, "isa": f"numpy {np.__version__}"}

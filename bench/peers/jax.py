@@ -53,7 +53,7 @@ class Jax(Peer):
         calls = [
             self._call(cell, arguments, unroll) for unroll in UNROLLS if unroll <= case.shape[0]
         ]
-        return min(calls, key=quickest)
+        return min(calls, key=lambda call: quickest(call.run))
 
     def _call(self, cell: str, arguments: Any, unroll: int) -> Call:
         jax = self._jax

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from cases import Case
-from inputs import Inputs
+from inputs import Array, Inputs
 
-from peers.base import Call, Peer, quickest
+from peers.base import Call, Peer, Stream, quickest
 
 
 class OnnxRuntime(Peer):
@@ -32,7 +34,33 @@ class OnnxRuntime(Peer):
         shapes = self._onnx.outputs_of(case, cell)
         ways = [True, False] if self._threads > 1 else [True]
         calls = [self._call(model, inputs, shapes, spinning) for spinning in ways]
-        return min(calls, key=quickest) if len(calls) > 1 else calls[0]
+        return min(calls, key=lambda call: quickest(call.run))
+
+    def stream(self, case: Case, cell: str, inputs: Inputs) -> Stream:
+        """x is copied into the bound buffer; the states are bound to one buffer as in- and output.
+
+        *Measured*: a model without the output y, which h_n equals here, is no faster.
+        """
+        one = replace(case, shape=(1, *case.shape[1:]))
+        first = inputs._replace(x=inputs.x[:1])
+        model = self._onnx.model(one, cell, first)
+        session = self._session(model, self._threads, spinning=False)
+        given = {name: array.copy() for name, array in self._onnx.inputs_of(first).items()}
+        found = {
+            name: np.empty(shape, np.float32) if name == "y" else given[name.replace("_n", "_0")]
+            for name, shape in self._onnx.outputs_of(one, cell).items()
+        }
+        binding = session.io_binding()
+        for bind, arrays in ((binding.bind_input, given), (binding.bind_output, found)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        bound = given["x"]
+
+        def step(x: Array) -> None:
+            bound[0] = x
+            session.run_with_iobinding(binding)
+
+        return Stream([partial(step, x) for x in inputs.x], lambda: found["y"][0, 0])
 
     def _call(
         self, model: bytes, inputs: Inputs, shapes: dict[str, tuple[int, ...]], spinning: bool

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar
 
 from cases import Case
 from inputs import Array, Inputs
 
-from peers.base import LAYERS, Call, Peer, outputs, quickest
+from peers.base import LAYERS, Call, Peer, Stream, outputs, quickest
 
 
 class Torch(Peer):
@@ -18,6 +19,13 @@ class Torch(Peer):
     name = "torch"
     needs = ("torch",)
     layers = True
+    forced: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "avx2": {
+            "ATEN_CPU_CAPABILITY": "avx2",
+            "ONEDNN_MAX_CPU_ISA": "AVX2",
+            "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        }
+    }
 
     def __init__(self, threads: int) -> None:
         self._torch: Any = importlib.import_module("torch")
@@ -29,15 +37,18 @@ class Torch(Peer):
 
     def prepare(self, case: Case, cell: str, direction: str, inputs: Inputs) -> Call:
         call = super().prepare(case, cell, direction, inputs)
-        if cell != "lstm" or case.ragged:
-            return call  # only dense LSTMs have two ways; which is faster depends on the point
+        dense = cell == "lstm" and not case.ragged
+        return call._replace(how=self._choose_onednn(call.run)) if dense else call
+
+    def _choose_onednn(self, run: Callable[[], Any]) -> str:
+        """Dense LSTMs alone have two ways; which is faster depends on the point."""
         onednn = self._torch.backends.mkldnn
         seconds = {}
         for enabled in (True, False):
             onednn.enabled = enabled
-            seconds[enabled] = quickest(call)
+            seconds[enabled] = quickest(run)
         onednn.enabled = seconds[True] <= seconds[False]
-        return call._replace(how="oneDNN" if onednn.enabled else "oneDNN off")
+        return "oneDNN" if onednn.enabled else "oneDNN off"
 
     def forward(self, case: Case, cell: str, inputs: Inputs) -> Call:
         torch = self._torch
@@ -76,6 +87,22 @@ class Torch(Peer):
             return _arrays({**outputs(*result[0]), **dict(zip(names, result[1], strict=True))})
 
         return Call(run, named)
+
+    def stream(self, case: Case, cell: str, inputs: Inputs) -> Stream:
+        torch = self._torch
+        self._inference = torch.inference_mode()
+        self._inference.__enter__()  # for good, as a program that only serves would
+        module = self._module(case, cell, inputs).eval()
+        start = self._state(inputs.h_0, inputs.c_0)
+        xs = torch.from_numpy(inputs.x).split(1)
+        if cell == "lstm":
+            self._choose_onednn(lambda: [module(x, start) for x in xs])
+        last: list[Any] = [None, start]  # y and the state after it
+
+        def step(x: Any) -> None:
+            last[:] = module(x, last[1])
+
+        return Stream([partial(step, x) for x in xs], lambda: last[0][0].numpy())
 
     def _module(self, case: Case, cell: str, inputs: Inputs) -> Any:
         torch = self._torch
