@@ -45,9 +45,12 @@ def settings(records: Iterable[Record]) -> dict[Setting, list[Record]]:
 
 
 def best(record: Record) -> str:
-    """The peer with the least median: what a user would take instead."""
-    peers: list[str] = list(record["ratios"])
-    return min(peers, key=lambda peer: median(record["seconds"][peer]))
+    """The peer with the least median: what a user would take instead, so never our own reference.
+
+    That one is named only where nothing else was timed.
+    """
+    peers: list[str] = [name for name in record["ratios"] if name != "reference"]
+    return min(peers or record["ratios"], key=lambda peer: median(record["seconds"][peer]))
 
 
 def ratio(record: Record, peer: str) -> Record:

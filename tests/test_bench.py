@@ -324,6 +324,11 @@ def test_the_best_peer_is_the_one_with_the_least_median(cases):
     names = [case.name for case in cases.GRID["small"]]
     records = [record(point=name, ratios=both, seconds=seconds) for name in names]
     assert report.best(records[0]) == "jax"
+    own = {"reference": {"median": 1.1}}
+    assert report.best(record(ratios={**both, **own}, seconds={**seconds, "reference": [1.1]})) == (
+        "jax"
+    )
+    assert report.best(record(ratios=own, seconds={"reference": [1.1]})) == "reference"
     assert report.ratio(records[0], report.BEST) == {"median": 1.5}
     assert report.mean(records, report.BEST, ["small"]) == pytest.approx(1.5)
     records[0] = record(point=names[0])  # timed against torch alone
