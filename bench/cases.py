@@ -20,6 +20,7 @@ class Case:
     num_layers: int = 1
     bidirectional: bool = False
     ragged: bool = False  # lengths uniform in [T/10, T] instead of T for every sequence
+    decaying: bool = False  # no bias, and no input after some steps: the state shrinks to denormals
     cells: tuple[str, ...] = CELLS
 
     @property
@@ -28,8 +29,14 @@ class Case:
             f"{self.num_layers} layers" if self.num_layers > 1 else "",
             "bidirectional" if self.bidirectional else "",
             "ragged" if self.ragged else "",
+            "decaying" if self.decaying else "",
         ]
         return " ".join([",".join(map(str, self.shape)), *filter(None, marks)])
+
+    @property
+    def is_layer(self) -> bool:
+        """Beyond one layer, one direction of time and T steps for every sequence."""
+        return self.num_layers > 1 or self.bidirectional or self.ragged
 
     @property
     def directions(self) -> int:

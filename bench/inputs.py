@@ -28,10 +28,14 @@ class Inputs(NamedTuple):
     dc_n: Array | None
 
 
-def make(case: Case, cell: str, dtype: str = "float32") -> Inputs:
+DRIVEN = 10  # steps with an input where the state decays
+
+
+def make(case: Case, cell: str, dtype: str = "float32", seed: int = 0) -> Inputs:
     """Drawn in float32 whatever the dtype, so that float64 sees exactly the same numbers."""
     t, n, i, h = case.shape
-    rng = np.random.default_rng([*case.shape, case.num_layers, case.directions, GATES[cell]])
+    depth = [case.num_layers, case.directions]
+    rng = np.random.default_rng([*case.shape, *depth, GATES[cell], seed])
 
     def normal(*shape: int) -> Array:
         return rng.standard_normal(shape, np.float32).astype(dtype)
@@ -50,8 +54,14 @@ def make(case: Case, cell: str, dtype: str = "float32") -> Inputs:
             params[f"bias_ih{end}"] = uniform(GATES[cell] * h)
             params[f"bias_hh{end}"] = uniform(GATES[cell] * h)
     state = (case.num_layers * case.directions, n, h)
+    x = normal(t, n, i)
+    if case.decaying:
+        x[DRIVEN:] = 0
+        for name in params:
+            if name.startswith("bias"):
+                params[name][:] = 0
     return Inputs(
-        x=normal(t, n, i),
+        x=x,
         params=params,
         h_0=normal(*state),
         c_0=normal(*state) if cell == "lstm" else None,

@@ -12,6 +12,7 @@ import limit
 import machine
 import probe
 from cases import Case
+from peers import PEERS
 from pipe import Pipe
 from stats import paired_ratio
 from store import Record
@@ -75,11 +76,16 @@ class Watch:
 
 
 def timed(workers: dict[str, Pipe], effort: Effort) -> dict[str, list[float]]:
-    """Seconds of a call for each library and round; the order turns around every round."""
+    """Seconds of a call for each library and round; the order turns around every round.
+
+    A library that is very slow is timed in some of the rounds only, as its adapter says.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     order = list(workers)
-    for _ in range(effort.rounds):
+    for turn in range(effort.rounds):
         for name in order:
+            if turn % PEERS[workers[name].library].every:
+                continue
             seconds[name].append(workers[name].ask("time", effort.discard, effort.timed))
         order.reverse()
     return seconds
@@ -111,7 +117,7 @@ def measure(
     return {
         "seconds": seconds,
         "ratios": {
-            peer: paired_ratio(seconds[peer], seconds["bptt"])._asdict()
+            peer: paired_ratio(seconds[peer], seconds["bptt"][:: PEERS[peer].every])._asdict()
             for peer in seconds
             if peer != "bptt"
         },

@@ -6,24 +6,30 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from peers import PEERS
+
 WORKER = Path(__file__).with_name("worker.py")
 # Settings of thread libraries that a shell may carry and that would change the result
-DROPPED = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BPTT_")
+DROPPED = (
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_"),
+    *("BPTT_", "ATEN_", "ONEDNN_", "DNNL_", "XLA_", "JAX_"),
+)
 
 
 class WorkerError(Exception):
     """A request failed in the worker; the message is its traceback."""
 
 
-def environment(threads: int, isa: str | None) -> dict[str, str]:
-    """This process's environment with one thread count for every library."""
+def environment(threads: int, forced: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with one thread count for every library, and what is forced."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DROPPED)}
     counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "BPTT_NUM_THREADS")}
-    return {**kept, **counts, **({"BPTT_ISA": isa} if isa else {})}
+    return {**kept, **counts, **forced}
 
 
 class Pipe:
@@ -35,7 +41,7 @@ class Pipe:
             [sys.executable, str(WORKER), library, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment(threads, isa),
+            env=environment(threads, PEERS[library].forced[isa] if isa else {}),
         )
 
     @property

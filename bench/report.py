@@ -13,6 +13,8 @@ from cases import CELLS, DIRECTIONS, GRID, MEANS
 from stats import geometric_mean
 from store import Record, load
 
+BEST = "best peer"  # stands for the name of a peer where ratios are asked for
+
 
 class Setting(NamedTuple):
     """Records are put side by side only where all of this is the same."""
@@ -42,22 +44,37 @@ def settings(records: Iterable[Record]) -> dict[Setting, list[Record]]:
     return found
 
 
+def best(record: Record) -> str:
+    """The peer with the least median: what a user would take instead, so never our own reference.
+
+    That one is named only where nothing else was timed.
+    """
+    peers: list[str] = [name for name in record["ratios"] if name != "reference"]
+    return min(peers or record["ratios"], key=lambda peer: median(record["seconds"][peer]))
+
+
+def ratio(record: Record, peer: str) -> Record:
+    """How many times faster than one peer, or than the best one."""
+    found: Record = record["ratios"][best(record) if peer == BEST else peer]
+    return found
+
+
+def interval(record: Record, peer: str) -> str:
+    found = ratio(record, peer)
+    return f"{found['median']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+
 def line(record: Record) -> str:
     """One result, with all that it depends on."""
     name = f"{record['cell']} {record['direction']} {record['point']}"
     if record["status"] != "ok":
         errors = ", ".join(f"{library} {error:.1e}" for library, error in record["errors"].items())
         return f"*** {name} DISAGREES and is not timed: errors {errors} | {setting(record)}"
-    ratios = ", ".join(f"{ratio(record, peer)} times {peer}" for peer in record["ratios"])
     ours = text.seconds(median(record["seconds"]["bptt"]))
-    unsteady = ", UNSTEADY" if record["unsteady"] else ""
+    ratios = f"{interval(record, BEST)} times the best peer, {best(record)}"
     share = f"{record['share']:.0%} of the limit"
+    unsteady = ", UNSTEADY" if record["unsteady"] else ""
     return f"{name}: {ours}, {ratios}, {share}{unsteady} | {setting(record)}"
-
-
-def ratio(record: Record, peer: str) -> str:
-    found = record["ratios"][peer]
-    return f"{found['median']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
 
 
 def note(record: Record) -> str:
@@ -73,10 +90,16 @@ def in_order(records: Iterable[Record], cell: str, direction: str) -> list[Recor
     return [found[name] for name in names if name in found]
 
 
+def peers(records: Iterable[Record]) -> list[str]:
+    """Those that any of the records was timed against, in the order of the run."""
+    found = {name: None for r in records if r["status"] == "ok" for name in r["ratios"]}
+    return list(found)
+
+
 def points(records: list[Record]) -> str:
-    """The table of one cell and direction; the peers are those of its first record."""
-    peers = [name for name in records[0]["versions"] if name != "bptt"]
-    header = ["group", "T,N,I,H", "bptt", *peers, *(f"times {p} [95 %]" for p in peers)]
+    """The table of one cell and direction."""
+    libraries = ["bptt", *peers(records)]
+    header = ["group", "T,N,I,H", *libraries, "best peer", "times it [95 %]"]
     rows = [[*header, "GF/s", "of FMA peak", "of limit", "note"]]
     for record in records:
         if record["status"] != "ok":
@@ -88,35 +111,42 @@ def points(records: list[Record]) -> str:
             [
                 record["group"],
                 record["point"],
-                *(text.seconds(seconds[name]) for name in ["bptt", *peers]),
-                *(ratio(record, peer) for peer in peers),
+                *(text.seconds(seconds[name]) if name in seconds else "" for name in libraries),
+                best(record),
+                interval(record, BEST),
                 f"{speed / 1e9:.1f}",
                 f"{speed / record['rates']['fma']:.0%}",
                 f"{record['share']:.0%}",
                 note(record),
             ]
         )
-    return text.table(rows, words=[0, 1, len(rows[0]) - 1])
+    return text.table(rows, words=[0, 1, len(libraries) + 2, len(rows[0]) - 1])
 
 
 def mean(records: Iterable[Record], peer: str, groups: Sequence[str]) -> float | None:
     """Geometric mean of the ratios of the groups; None unless every point of them was timed."""
-    ratios = {r["point"]: r["ratios"][peer]["median"] for r in records if r["status"] == "ok"}
+    ratios = {
+        r["point"]: ratio(r, peer)["median"]
+        for r in records
+        if r["status"] == "ok" and (peer == BEST or peer in r["ratios"])
+    }
     names = [case.name for group in groups for case in GRID[group]]
     if any(name not in ratios for name in names):
         return None
     return geometric_mean([ratios[name] for name in names])
 
 
-def means(records: list[Record], peer: str) -> str:
-    """Geometric means of the ratios to one peer: a row for each cell and direction."""
-    rows = [[f"times {peer}", "", *MEANS, "all"]]
+def means(records: list[Record]) -> str:
+    """Geometric means of the ratios: for each cell and direction the best peer, then each peer."""
+    parts: list[Sequence[str]] = [*([group] for group in MEANS), MEANS]
+    rows = [["cell", "direction", "times", *MEANS, "all", "least, at"]]
     for cell in CELLS:
         for direction in DIRECTIONS:
-            if found := in_order(records, cell, direction):
-                parts = [*([group] for group in MEANS), MEANS]
-                rows.append([cell, direction, *(_mean_text(found, peer, part) for part in parts)])
-    return text.table(rows, words=[0, 1])
+            found = in_order(records, cell, direction)
+            for peer in [BEST, *peers(found)] if peers(found) else []:
+                values = [_mean_text(found, peer, part) for part in parts]
+                rows.append([cell, direction, peer, *values, _least(found, peer)])
+    return text.table(rows, words=[0, 1, 2, len(rows[0]) - 1])
 
 
 def _mean_text(records: list[Record], peer: str, groups: Sequence[str]) -> str:
@@ -125,6 +155,16 @@ def _mean_text(records: list[Record], peer: str, groups: Sequence[str]) -> str:
         return "incomplete"
     unsteady = any(r["unsteady"] for r in records if r["group"] in groups)
     return f"{value:.2f}" + " (unsteady)" * unsteady
+
+
+def _least(records: list[Record], peer: str) -> str:
+    """The smallest ratio of the groups that enter the means, and its point."""
+    timed = [r for r in records if r["status"] == "ok" and r["group"] in MEANS]
+    against = [r for r in timed if peer == BEST or peer in r["ratios"]]
+    if not against:
+        return ""
+    lowest = min(against, key=lambda r: ratio(r, peer)["median"])
+    return f"{ratio(lowest, peer)['median']:.2f} at {lowest['point']}"
 
 
 def document(records: Iterable[Record]) -> str:
@@ -136,8 +176,7 @@ def document(records: Iterable[Record]) -> str:
             for direction in DIRECTIONS:
                 if found := in_order(group, cell, direction):
                     parts += [f"## {cell}, {direction}", points(found)]
-        parts.append("## Geometric means")
-        parts += [means(group, peer) for peer in group[0]["versions"] if peer != "bptt"]
+        parts += ["## Geometric means", means(group)]
     return "\n\n".join(parts)
 
 

@@ -38,6 +38,20 @@ def chosen(options: argparse.Namespace) -> list[Point]:
     ]
 
 
+def others(asked: list[str] | None, isa: str | None) -> list[str]:
+    """The peers that can be timed, of those asked for or of all; the rest are named."""
+    wanted = asked or [name for name in PEERS if name != "bptt"]
+    found = []
+    for name in wanted:
+        if not PEERS[name].installed():
+            print(f"without {name}: needs {' and '.join(PEERS[name].needs)} (pip install .[bench])")
+        elif isa and isa not in PEERS[name].forced:
+            print(f"without {name}: cannot be held to {isa}")
+        else:
+            found.append(name)
+    return found
+
+
 def one(
     point: Point, workers: dict[str, Pipe], truth: Pipe, about: Record, effort: Effort
 ) -> Record:
@@ -70,7 +84,7 @@ def run(options: argparse.Namespace) -> bool:
         truth = stack.enter_context(Pipe("reference", options.threads))
         workers = {
             name: stack.enter_context(Pipe(name, options.threads, options.isa))
-            for name in ["bptt", *options.peers]
+            for name in ["bptt", *others(options.peers, options.isa)]
         }
         libraries = {name: worker.ask("describe") for name, worker in workers.items()}
         about = {
@@ -86,10 +100,15 @@ def run(options: argparse.Namespace) -> bool:
         points = chosen(options)
         bar = stack.enter_context(progress.bar(len(points)))
         for point in points:
+            takers = {
+                name: worker
+                for name, worker in workers.items()
+                if PEERS[name].takes(point.case, point.direction)
+            }
             name = key(point.cell, point.direction, point.case.name, about["isa"], options.threads)
             bar.set_description(f"{point.cell} {point.direction} {point.case.name}")
-            if not store.has(name, about):
-                record = one(point, workers, truth, about, effort)
+            if not store.has(name, about, takers):
+                record = one(point, takers, truth, about, effort)
                 store.put(name, record)
                 bar.write(report.line(record))
                 agreed = agreed and record["status"] == "ok"
@@ -103,10 +122,13 @@ def main() -> None:
     parser.add_argument("--group", nargs="+", choices=list(GRID), default=list(GRID))
     parser.add_argument("--direction", nargs="+", choices=DIRECTIONS, default=DIRECTIONS)
     parser.add_argument(
-        "--peers", nargs="+", choices=[n for n in PEERS if n != "bptt"], default=["torch"]
+        "--peers",
+        nargs="+",
+        choices=[name for name in PEERS if name != "bptt"],
+        help="all that are installed",
     )
     parser.add_argument("--threads", type=int, default=min(2, machine.cores()))
-    parser.add_argument("--isa", choices=list(machine.FEATURES), help="force one in bptt")
+    parser.add_argument("--isa", choices=list(machine.FEATURES), help="hold all to it")
     parser.add_argument("--rounds", type=int, help=f"turns of each library ({FULL.rounds})")
     parser.add_argument("--quick", action="store_true", help="a rough look, marked as such")
     parser.add_argument("--out", type=Path, default=OUT, help="JSON to go on with")

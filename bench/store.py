@@ -2,7 +2,8 @@
 
 A record is a plain dictionary, written by run.py:
     cell, direction, group, point     the key, with isa and threads
-    cpu, system, date, versions, build, quick
+    cpu, system, date, versions, build, quick;
+                  versions are of all libraries of the run
     status     "ok", or "disagrees": then errors says how far, and nothing was timed
     errors     {library: largest error of its arrays, against the reference in float64}
     how        {library: which of its several ways it went, or ""}
@@ -17,6 +18,7 @@ A record is a plain dictionary, written by run.py:
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +39,15 @@ class Store:
         if others:
             raise SystemExit(f"{path} was measured on {others.pop()}, this is {cpu}: use --out")
 
-    def has(self, name: str, wanted: Record) -> bool:
-        """A record is there that was made with the same versions and at least the same care."""
+    def has(self, name: str, wanted: Record, libraries: Collection[str]) -> bool:
+        """A record of these is there, of the same versions and made with at least the same care."""
         record = self.records.get(name)
         return (
             record is not None
             and record["status"] == "ok"
             and (wanted["quick"] or not record["quick"])
             and record["build"] == wanted["build"]
+            and set(libraries) <= record["seconds"].keys()
             and wanted["versions"].items() <= record["versions"].items()
         )
 

@@ -11,15 +11,16 @@ import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import repeat
-from time import perf_counter
+from time import perf_counter, perf_counter_ns, sleep
 from typing import Any
 
 import inputs
+import numpy as np
 from cases import Case
 from inputs import Array
-from peers import PEERS, Call
+from peers import PEERS, Call, Stream
 
 BATCH = 1e-3  # seconds of calls between two looks at the clock
 
@@ -35,21 +36,64 @@ def spin(run: Callable[[], Any], seconds: float, batch: int) -> tuple[int, float
     return calls, elapsed
 
 
+def laps(steps: Sequence[Callable[[], Any]], seconds: float) -> list[int]:
+    """Nanoseconds of each step, all of them in turn again and again until `seconds` have passed."""
+    found: list[int] = []
+    end = perf_counter() + seconds
+    while perf_counter() < end:
+        for step in steps:
+            start = perf_counter_ns()
+            step()
+            found.append(perf_counter_ns() - start)
+    return found
+
+
 class Worker:
     """The requests: each public method is one."""
 
     def __init__(self, library: str, threads: int) -> None:
         self._peer = PEERS[library](threads)
         self._call: Call | None = None
+        self._stream: Stream | None = None
 
     def describe(self) -> dict[str, str]:
         return self._peer.describe()
 
-    def prepare(self, case: Case, cell: str, direction: str, dtype: str) -> dict[str, Array]:
+    def prepare(
+        self, case: Case, cell: str, direction: str, dtype: str, seed: int = 0
+    ) -> dict[str, Array]:
         """Set the point that is timed, and return what one call gives."""
         self.forget()  # the last point's arrays go before this one's come
-        self._call = self._peer.prepare(case, cell, direction, inputs.make(case, cell, dtype))
+        made = inputs.make(case, cell, dtype, seed)
+        self._call = self._peer.prepare(case, cell, direction, made)
         return self._call.named(self._call.run())
+
+    def stream(self, case: Case, cell: str) -> dict[str, Array]:
+        """Set the stream whose steps are timed, and return what its first T steps give."""
+        self._stream = self._peer.stream(case, cell, inputs.make(case, cell))
+        rows = []
+        for step in self._stream.steps:
+            step()
+            rows.append(self._stream.y().copy())
+        return {"y": np.stack(rows)}
+
+    def laps(self, discard: float, seconds: float) -> Array:
+        """Seconds of each step, over `seconds` or more, after `discard` of steps."""
+        assert self._stream is not None, "laps before stream"
+        gc.disable()
+        try:
+            laps(self._stream.steps, discard)
+            return np.array(laps(self._stream.steps, seconds)) * 1e-9
+        finally:
+            gc.enable()
+
+    def cold(self, idle: float) -> float:
+        """Seconds of one call after so many of idleness."""
+        assert self._call is not None, "cold before prepare"
+        sleep(idle)
+        start = perf_counter()
+        self._call.run()
+        return perf_counter() - start
 
     def how(self) -> str:
         """Which way the library goes at this point, "" where it has one only."""

@@ -18,13 +18,17 @@ BENCH = Path(__file__).parents[1] / "bench"
 @pytest.fixture(scope="module", autouse=True)
 def _bench_on_path():
     """bench/ is a folder of scripts: its modules are found by their plain names, here only."""
-    names = [path.stem for path in BENCH.glob("*.py")]
-    hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    tops = {path.stem for path in BENCH.iterdir()}
+
+    def ours() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] in tops]
+
+    hidden = {name: sys.modules.pop(name) for name in ours()}
     sys.path.insert(0, str(BENCH))
     yield
     sys.path.remove(str(BENCH))
-    for name in names:
-        sys.modules.pop(name, None)
+    for name in ours():
+        sys.modules.pop(name)
     sys.modules.update(hidden)
 
 
@@ -179,10 +183,17 @@ def test_environment_of_a_worker(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setenv("BPTT_ISA", "baseline")
     monkeypatch.setenv("LANG", "C")
-    found = pipe.environment(3, None)
+    found = pipe.environment(3, {})
     assert found.keys() & {"OMP_WAIT_POLICY", "BPTT_ISA"} == set()
     assert (found["OMP_NUM_THREADS"], found["BPTT_NUM_THREADS"], found["LANG"]) == ("3", "3", "C")
-    assert pipe.environment(3, "avx2")["BPTT_ISA"] == "avx2"
+    peers = import_module("peers").PEERS
+    assert pipe.environment(3, peers["bptt"].forced["avx2"])["BPTT_ISA"] == "avx2"
+    forced = pipe.environment(3, peers["torch"].forced["avx2"])
+    assert {name for name in forced if name.startswith(("ATEN_", "ONEDNN_", "MKL_"))} == {
+        "ATEN_CPU_CAPABILITY",
+        "ONEDNN_MAX_CPU_ISA",
+        "MKL_ENABLE_INSTRUCTIONS",
+    }
 
 
 def test_workers_agree(cases):
@@ -202,6 +213,47 @@ def test_workers_agree(cases):
         ours.ask("forget")
         with pytest.raises(pipe.WorkerError, match="time before prepare"):
             ours.ask("time", 0.0, 0.001)
+
+
+def test_peers_take_what_they_can(cases):
+    peers = import_module("peers").PEERS
+    plain, ragged = cases.GRID["small"][0], cases.GRID["layers"][-1]
+    for name, peer in peers.items():
+        full = name in ("bptt", "torch", "reference")
+        assert peer.takes(plain, "forward")
+        assert peer.takes(plain, "forward+backward") == full
+        assert peer.takes(ragged, "forward") == full
+    assert peers["bptt"].installed()
+
+
+@pytest.mark.parametrize("library", ["torch", "onnxruntime", "openvino", "jax"])
+def test_peers_agree(cases, library):
+    """Each installed library computes what the reference does, for every cell."""
+    compare, pipe = import_module("compare"), import_module("pipe")
+    peer = import_module("peers").PEERS[library]
+    if not peer.installed():
+        pytest.skip(f"needs {' and '.join(peer.needs)}")
+    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
+        for cell in cases.CELLS:
+            arguments = ("prepare", cases.Case((17, 3, 4, 5)), cell, "forward")
+            wanted = truth.ask(*arguments, "float64")
+            errors = compare.errors(theirs.ask(*arguments, "float32"), wanted)
+            assert max(errors.values()) < compare.TOLERANCE
+
+
+def test_a_slow_peer_is_timed_in_some_rounds(cases):
+    measure = import_module("measure")
+
+    class Worker:
+        def __init__(self, library: str) -> None:
+            self.library = library
+
+        def ask(self, *request: Any) -> float:
+            return 1.0
+
+    effort = measure.QUICK._replace(rounds=7)
+    seconds = measure.timed({name: Worker(name) for name in ("bptt", "reference")}, effort)
+    assert {name: len(rounds) for name, rounds in seconds.items()} == {"bptt": 7, "reference": 2}
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -232,17 +284,19 @@ def test_store_goes_on_where_nothing_changed(tmp_path):
     store = import_module("store")
     path = tmp_path / "new" / "results.json"
     first = store.Store(path, "a CPU")
-    assert not first.has("point", record())
+    both = ["bptt", "torch"]
+    assert not first.has("point", record(), both)
     first.put("point", record())
     again = store.Store(path, "a CPU")
-    assert again.has("point", record())
-    assert again.has("point", record(quick=True))  # a full measurement serves for a quick one
-    assert not again.has("point", record(build="def"))
-    assert not again.has("point", record(versions={"bptt": "1", "torch": "3"}))
+    assert again.has("point", record(), both)
+    assert again.has("point", record(quick=True), both)  # a full measurement serves for a quick one
+    assert not again.has("point", record(build="def"), both)
+    assert not again.has("point", record(), [*both, "jax"])
+    assert not again.has("point", record(versions={"bptt": "1", "torch": "3"}), both)
     again.put("point", record(quick=True))
-    assert not again.has("point", record())
+    assert not again.has("point", record(), both)
     again.put("point", record(status="disagrees"))
-    assert not again.has("point", record())
+    assert not again.has("point", record(), both)
     with pytest.raises(SystemExit, match="another CPU"):
         store.Store(path, "another CPU")
 
@@ -252,8 +306,8 @@ def test_report():
     good, bad = record(), record(point="100,8,128,128", status="disagrees")
     bad["errors"] = {"bptt": 0.5}
     assert report.line(good) == (
-        "lstm forward 100,8,64,64: 1.00 ms, 2.00 [1.90, 2.10] times torch, 50% of the limit"
-        " | a CPU | avx2, 2 threads | bptt 1, torch 2"
+        "lstm forward 100,8,64,64: 1.00 ms, 2.00 [1.90, 2.10] times the best peer, torch,"
+        " 50% of the limit | a CPU | avx2, 2 threads | bptt 1, torch 2"
     )
     assert "DISAGREES and is not timed: errors bptt 5.0e-01" in report.line(bad)
     text = report.document([bad, good, record(quick=True)])
@@ -261,6 +315,26 @@ def test_report():
     assert "QUICK" in text
     assert "DISAGREES" in text
     assert "torch: oneDNN" in text
+
+
+def test_the_best_peer_is_the_one_with_the_least_median(cases):
+    report = import_module("report")
+    both = {"torch": {"median": 2.0}, "jax": {"median": 1.5}}
+    seconds = {"bptt": [1.0] * 3, "torch": [2.0] * 3, "jax": [1.5, 1.4, 9.0]}
+    names = [case.name for case in cases.GRID["small"]]
+    records = [record(point=name, ratios=both, seconds=seconds) for name in names]
+    assert report.best(records[0]) == "jax"
+    own = {"reference": {"median": 1.1}}
+    assert report.best(record(ratios={**both, **own}, seconds={**seconds, "reference": [1.1]})) == (
+        "jax"
+    )
+    assert report.best(record(ratios=own, seconds={"reference": [1.1]})) == "reference"
+    assert report.ratio(records[0], report.BEST) == {"median": 1.5}
+    assert report.mean(records, report.BEST, ["small"]) == pytest.approx(1.5)
+    records[0] = record(point=names[0])  # timed against torch alone
+    assert report.peers(records) == ["torch", "jax"]
+    assert report.mean(records, "jax", ["small"]) is None
+    assert report.mean(records, report.BEST, ["small"]) is not None
 
 
 def test_means_need_every_point_of_the_groups(cases):
@@ -279,3 +353,87 @@ def test_means_need_every_point_of_the_groups(cases):
 )
 def test_seconds_as_text(seconds, wanted):
     assert import_module("text").seconds(seconds) == wanted
+
+
+def test_inputs_of_a_seed_and_of_a_decaying_state(cases):
+    make = import_module("inputs").make
+    case = cases.Case((30, 2, 4, 5))
+    assert (make(case, "gru").x == make(case, "gru", seed=0).x).all()
+    assert (make(case, "gru").x != make(case, "gru", seed=1).x).any()
+    decaying = make(cases.Case((30, 2, 4, 5), decaying=True), "gru")
+    np.testing.assert_array_equal(decaying.x[:10], make(case, "gru").x[:10])
+    assert not decaying.x[10:].any()
+    assert not decaying.params["bias_hh_l0"].any()
+    assert decaying.params["weight_hh_l0"].all()
+
+
+def test_laps():
+    """Every step in turn, again until the time is over, and one time for each."""
+    worker, calls = import_module("worker"), []
+    found = worker.laps([lambda: calls.append(0), lambda: calls.append(1)], 0.001)
+    assert len(found) == len(calls) >= 2
+    assert calls[:4] == [0, 1] * (len(calls[:4]) // 2)
+    assert min(found) >= 0
+
+
+@pytest.mark.parametrize("library", ["torch", "onnxruntime"])
+def test_streams_of_peers_agree(cases, library):
+    """Step by step they compute what the reference does in one call."""
+    compare, pipe = import_module("compare"), import_module("pipe")
+    if not import_module("peers").PEERS[library].installed():
+        pytest.skip(f"needs {library}")
+    case = cases.Case((9, 1, 4, 5))
+    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
+        wanted = truth.ask("prepare", case, "lstm", "forward", "float64")
+        errors = compare.errors(theirs.ask("stream", case, "lstm"), {"y": wanted["y"]})
+        assert errors["y"] < compare.TOLERANCE
+        assert (theirs.ask("laps", 0.0, 0.001) > 0).all()
+
+
+def test_findings(tmp_path):
+    findings = import_module("findings")
+    least = findings.Finding("speed", "lstm", "1,1,8,8", 1.2, 1.5)
+    most = findings.Finding("cost", "lstm", "1,1,8,8", 1.2, 1.5, most=True)
+    assert (least.reached, most.reached) == (False, True)
+    assert least.margin == pytest.approx(0.8)
+    assert most.margin == pytest.approx(1.25)
+    better, worse = least._replace(value=2.0), most._replace(value=1.4)
+    assert findings.worst([better, most, least, worse]) == [least, worse]
+    assert "MISSED" in findings.table([least])
+    assert "MISSED" not in findings.table([most])
+    assert "1 of 2" in findings.summary([least, better._replace(at="2,1,8,8")])
+    path = tmp_path / "new" / "extras.json"
+    findings.save(path, [least, most], {"build": "a"})
+    findings.save(path, [better], {"build": "a"})
+    assert findings.load(path) == [better, most]
+    findings.save(path, [least], {"build": "b"})
+    assert findings.load(path) == [least]
+
+
+def test_goals_of_a_run(cases):
+    goals = import_module("goals")
+    ratios = {"torch": {"median": 1.4, "low": 1.3, "high": 1.5}}
+    grid = [(group, case.name) for group in cases.MEANS for case in cases.GRID[group]]
+    records = [record(group=group, point=name, ratios=ratios) for group, name in grid]
+    slow = {"torch": {"median": 0.9, "low": 0.8, "high": 0.97}}
+    near_peak = {"ratios": slow, "flops": 10**9, "seconds": {"bptt": [5e-3], "torch": [5e-3]}}
+    records[1] = record(group="latency", point=grid[1][1], **near_peak)
+    found = {(f.goal, f.at): f for f in goals.of_run([*records, record(status="disagrees")])}
+    assert found["upper end, best peer", grid[0][1]].bound == 1.0
+    assert found["upper end, best peer", grid[1][1]].bound == 0.95
+    assert found["upper end, best peer", grid[1][1]].reached
+    assert found["points below 1", "grid"].value == pytest.approx(1 / 28)
+    assert found["mean, best peer", "large"].reached
+    assert found["mean, best peer", "small"].value == pytest.approx(1.4)
+    assert not found["share of the limit", "100,32,128,128"].reached
+    assert ("share of the limit", "100,32,64,64") not in found
+    assert found["mean with AVX2, PyTorch", "grid"].reached
+    assert list(goals.of_run([record(direction="forward+backward")])) == []
+
+
+@pytest.mark.parametrize(
+    ("point", "big"),
+    [("100,32,128,128", True), ("100,64,64,64", False), ("100,8,128,128 ragged", False)],
+)
+def test_size_from_which_a_share_is_asked_for(point, big):
+    assert import_module("goals").is_big(point) == big

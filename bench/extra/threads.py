@@ -1,0 +1,33 @@
+"""Two threads over one, against what the machine itself gains from its second core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import machine
+import probe
+from findings import Finding
+from measure import Effort
+
+from extra.pairs import GRID_CASES, THREADS, pair, prepare, workers
+
+BOUND = 0.9
+BATCH, SECONDS = 8, 1e-3  # asked for from this batch and this time on one thread on
+
+
+def measure(cell: str, effort: Effort) -> Iterator[Finding]:
+    isa = machine.isas()[0]
+    with workers(1, THREADS) as (one, two):
+        for case in GRID_CASES:
+            if case.shape[1] < BATCH:
+                continue
+            for worker in (one, two):
+                prepare(worker, case, cell)
+            peaks = [probe.measure(isa, count, effort.probe).fma for count in (1, THREADS)]
+            found = pair(one, two, effort)
+            if found.first < SECONDS:
+                continue
+            scaling = peaks[1] / peaks[0]
+            value = found.ratio.median / scaling
+            note = f"{found.note}, {found.ratio.median:.2f} of the probe's {scaling:.2f}"
+            yield Finding("two threads over one", cell, case.name, value, BOUND, note=note)

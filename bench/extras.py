@@ -1,0 +1,54 @@
+"""The goals that need measurements of their own, beside the grid of run.py.
+
+    python bench/extras.py cold stream --out bench/results/extras.json
+
+Results go to a JSON file, where they replace older ones; goals.py reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import findings
+import machine
+from cases import CELLS
+from extra import accuracy, cold, decaying, float64, lengths, overhead, stream, threads
+from measure import FULL, QUICK
+from peers.bptt import Bptt
+
+EXTRAS = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (cold, threads, overhead, lengths, decaying, float64, stream, accuracy)
+}
+OUT = Path(__file__).parent / "results" / "extras.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="name", help=f"all of {', '.join(EXTRAS)}")
+    parser.add_argument("--cell", nargs="+", choices=CELLS, default=CELLS)
+    parser.add_argument("--rounds", type=int, help=f"turns of each side ({FULL.rounds})")
+    parser.add_argument("--quick", action="store_true", help="a rough look")
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON to add to")
+    options = parser.parse_args()
+    unknown = set(options.names) - EXTRAS.keys()
+    if unknown:
+        parser.error(f"no {', '.join(unknown)} among {', '.join(EXTRAS)}")
+    effort = QUICK if options.quick else FULL
+    if options.rounds:
+        effort = effort._replace(rounds=options.rounds)
+    about = {"cpu": machine.cpu(), **Bptt(1).describe()}
+    for name in options.names or EXTRAS:
+        for cell in options.cell:
+            found = []
+            for finding in EXTRAS[name].measure(cell, effort):
+                found.append(finding)
+                mark = "" if finding.reached else "  MISSED"
+                print(f"{name} {cell} {finding.at}: {finding.value:.3g}{mark}", flush=True)
+            findings.save(options.out, found, about)
+    print(f"\n{findings.table(findings.load(options.out))}")
+
+
+if __name__ == "__main__":
+    main()
