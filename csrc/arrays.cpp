@@ -62,6 +62,8 @@ std::string dtype_name(const py::dtype& dtype) { return py::str(dtype); }
 
 // An array of the dtype, in native byte order; not yet of the right layout.
 py::array of_dtype(py::handle argument, const char* name, const py::dtype& dtype) {
+  if (py::isinstance<py::array>(argument) && py::detail::array_proxy(argument.ptr())->descr == dtype.ptr())
+    return py::reinterpret_borrow<py::array>(argument);
   bool typed;
   py::array array = to_array(argument, name, typed);
   const py::dtype its = array.dtype();
@@ -85,6 +87,9 @@ py::array with_layout(const py::array& array, bool ready) {
 }  // namespace
 
 py::dtype float_dtype(py::handle argument, const char* name) {
+  if (py::isinstance<py::array>(argument))
+    for (const py::dtype& dtype : {py::dtype::of<float>(), py::dtype::of<double>()})
+      if (py::detail::array_proxy(argument.ptr())->descr == dtype.ptr()) return dtype;
   bool typed;
   const py::array array = to_array(argument, name, typed);
   const std::string must = ", must be a float32 or float64 array";
@@ -98,13 +103,15 @@ py::dtype float_dtype(py::handle argument, const char* name) {
 static py::array shaped(py::handle argument, const char* name, const py::dtype& dtype, const Extents& extents,
                         const char* meaning) {
   py::array array = of_dtype(argument, name, dtype);
-  const Extents shape = shape_of(array);
-  bool same = shape.size() == extents.size();
-  for (size_t i = 0; same && i < shape.size(); ++i) same = extents[i] < 0 || extents[i] == shape[i];
+  bool same = size_t(array.ndim()) == extents.size();
+  for (size_t i = 0; same && i < extents.size(); ++i)
+    same = extents[i] < 0 || extents[i] == array.shape(py::ssize_t(i));
   if (!same) {
+    const Extents shape = shape_of(array);
     const bool known = std::all_of(extents.begin(), extents.end(), [](py::ssize_t n) { return n >= 0; });
+    const std::string with_I = extents.back() < 0 ? "" : " with I = " + std::to_string(extents.back());
     value_error(std::string(name) + " has shape " + text(shape) + ", must be " + meaning +
-                (known ? " = " + text(extents) : ""));
+                (known ? " = " + text(extents) : with_I));
   }
   return array;
 }
@@ -160,7 +167,14 @@ py::array new_array(const py::dtype& dtype, const Extents& extents) {
   constexpr size_t kLine = 64, kSmall = 4096;
   size_t bytes = size_t(dtype.itemsize());
   for (const py::ssize_t n : extents) bytes *= size_t(n);
-  if (bytes < kSmall) return py::array(dtype, extents);
+  if (bytes < kSmall) {
+    const auto& api = py::detail::npy_api::get();
+    PyObject* array = api.PyArray_NewFromDescr_(
+        api.PyArray_Type_, py::object(dtype).release().ptr(), int(extents.size()),
+        reinterpret_cast<const Py_intptr_t*>(extents.data()), nullptr, nullptr, 0, nullptr);
+    if (!array) throw py::error_already_set();
+    return py::reinterpret_steal<py::array>(array);
+  }
   const py::array room(py::dtype::of<char>(), Extents{py::ssize_t(bytes + kLine)});
   const auto address = reinterpret_cast<uintptr_t>(room.data());
   return py::array(dtype, extents, reinterpret_cast<void*>((address + kLine - 1) / kLine * kLine), room);

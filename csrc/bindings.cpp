@@ -110,6 +110,13 @@ void register_settings(py::module_& m) {
   m.def("get_flush_denormal", flush_denormal);
   m.def("set_flush_denormal", set_flush_denormal, py::arg("mode").noconvert());
   m.def("free_memory", free_blocks);
+  m.def(
+      "new_array",
+      [](const Extents& shape, const py::dtype& dtype) {
+        check_size(shape, dtype.itemsize());
+        return new_array(dtype, shape);
+      },
+      py::arg("shape"), py::arg("dtype"));
 }
 
 template <class T>

@@ -52,8 +52,15 @@ bool interrupted() {
   return stop;
 }
 
+// A call so short that it keeps the interpreter lock, which takes longer to give and to get back.
+constexpr double kShort = 10;  // microseconds
+
 template <class T>
-bool run_unlocked(bool (*kernel)(const T&), const T& call) {
+bool run_unlocked(bool (*kernel)(const T&), T& call, double microseconds) {
+  if (microseconds < kShort) {
+    call.stop = [] { return false; };
+    return kernel(call);
+  }
   caller = {std::chrono::steady_clock::now() + kPatience, _mm_getcsr()};
   PyThreadState* const thread = PyEval_SaveThread();
   const bool done = kernel(call);
@@ -61,14 +68,13 @@ bool run_unlocked(bool (*kernel)(const T&), const T& call) {
   return done;
 }
 
-// Threads for a call that does this much work, from a rough estimate of its time on one.
-int threads_for(const Kernels& kernels, const CellInfo& cell, const Shape& shape, int64_t rows, size_t size,
-                int passes) {
+// A rough estimate of a call's time on one thread.
+double microseconds_of(const Kernels& kernels, const CellInfo& cell, const Shape& shape, int64_t rows,
+                       size_t size, int passes) {
   const double lanes = double(kernels.lanes_f32) * sizeof(float) / double(size);
   const double flops = 2. * double(cell.gates) * double(shape.H) * double(shape.I + shape.H);
   const double activations = double(cell.gates) * double(shape.H);
-  const double microseconds = double(rows) * passes * (flops / 6000 + activations / 200) / lanes;
-  return worth_a_team(microseconds) ? team_size() : 1;
+  return double(rows) * passes * (flops / 6000 + activations / 200) / lanes;
 }
 
 template <class T>
@@ -78,18 +84,21 @@ T* data(const py::object& array) {
              : static_cast<T*>(const_cast<void*>(py::reinterpret_borrow<py::array>(array).data()));
 }
 
+// Fills in what forward and backward have in common; the call's estimated time.
 template <class T>
-void describe(Call<T>& call, const Cache& cache, int passes) {
+double describe(Call<T>& call, const Cache& cache, int passes) {
   call.shape = cache.shape;
   call.schedule = cache.schedule.view();
   call.nonlinearity = cache.nonlinearity;
   call.slope = T(cache.slope);
-  call.threads =
-      threads_for(*cache.kernels, info(cache.cell), cache.shape, cache.schedule.rows(), sizeof(T), passes);
+  const double microseconds = microseconds_of(*cache.kernels, info(cache.cell), cache.shape,
+                                              cache.schedule.rows(), sizeof(T), passes);
+  call.threads = worth_a_team(microseconds) ? team_size() : 1;
   call.stop = interrupted;
   call.x = sequences<const T>(cache.x);
   call.w_ih = data<const T>(cache.w_ih);
   call.w_hh = data<const T>(cache.w_hh);
+  return microseconds;
 }
 
 struct ForwardArrays {
@@ -100,7 +109,7 @@ template <class T>
 void run_forward(Cache& cache, const ForwardArrays& arrays, bool training) {
   const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
   Forward<T> call{};
-  describe(call, cache, 1);
+  const double microseconds = describe(call, cache, 1);
   call.b_ih = data<const T>(arrays.b_ih);
   call.b_hh = data<const T>(arrays.b_hh);
   call.h_0 = data<const T>(arrays.h_0);
@@ -112,7 +121,7 @@ void run_forward(Cache& cache, const ForwardArrays& arrays, bool training) {
   call.kept = cache.kept.data();
   const Block scratch(kernels.forward_scratch(call));
   call.scratch = scratch.data();
-  if (!run_unlocked(kernels.forward, call)) throw py::error_already_set();
+  if (!run_unlocked(kernels.forward, call, microseconds)) throw py::error_already_set();
 }
 
 py::object optional_argument(py::handle argument, const char* name, const py::dtype& dtype,
@@ -124,27 +133,22 @@ py::object optional_argument(py::handle argument, const char* name, const py::dt
 }  // namespace
 
 py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& given) {
-  const int64_t G = info(cell).gates;
+  const CellInfo& its = info(cell);
+  const int64_t G = its.gates;
   const py::dtype dtype = float_dtype(given.w_ih, "w_ih");
   py::array x = array_argument(given.x, "x", dtype, {-1, -1, -1}, "(T, N, I)");
   const int64_t T = x.shape(0), N = x.shape(1), I = x.shape(2);
-  const std::string GH = (G == 1 ? "" : std::to_string(G) + "*") + "H";
-  py::array w_ih = contiguous_argument(given.w_ih, "w_ih", dtype, {-1, I},
-                                       ("(" + GH + ", I) with I = " + std::to_string(I)).c_str());
+  py::array w_ih = contiguous_argument(given.w_ih, "w_ih", dtype, {-1, I}, its.w_ih);
   if (w_ih.shape(0) == 0 || w_ih.shape(0) % G)
     value_error("w_ih has shape (" + std::to_string(w_ih.shape(0)) + ", " + std::to_string(I) +
-                "), must be (" + GH + ", I) with H at least 1");
+                "), must be " + its.w_ih + " with H at least 1");
   const int64_t H = w_ih.shape(0) / G;
-  py::array w_hh = contiguous_argument(given.w_hh, "w_hh", dtype, {G * H, H}, ("(" + GH + ", H)").c_str());
-  const auto optional = [&](const py::object& argument, const char* name, const Extents& extents,
-                            const std::string& meaning) {
-    return optional_argument(argument, name, dtype, extents, meaning.c_str());
-  };
+  py::array w_hh = contiguous_argument(given.w_hh, "w_hh", dtype, {G * H, H}, its.w_hh);
   ForwardArrays arrays;
-  arrays.b_ih = optional(given.b_ih, "b_ih", {G * H}, "(" + GH + ",)");
-  arrays.b_hh = optional(given.b_hh, "b_hh", {G * H}, "(" + GH + ",)");
-  arrays.h_0 = optional(given.h_0, "h_0", {N, H}, "(N, H)");
-  arrays.c_0 = optional(given.c_0, "c_0", {N, H}, "(N, H)");
+  arrays.b_ih = optional_argument(given.b_ih, "b_ih", dtype, {G * H}, its.bias);
+  arrays.b_hh = optional_argument(given.b_hh, "b_hh", dtype, {G * H}, its.bias);
+  arrays.h_0 = optional_argument(given.h_0, "h_0", dtype, {N, H}, "(N, H)");
+  arrays.c_0 = optional_argument(given.c_0, "c_0", dtype, {N, H}, "(N, H)");
   const bool is_rnn = cell == Cell::kRnn;
   const Nonlinearity nonlinearity = is_rnn ? nonlinearity_argument(given.nonlinearity) : Nonlinearity::kTanh;
   const double slope = is_rnn ? slope_argument(given.slope) : 0.;
@@ -162,8 +166,8 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
       if (!a->is_none()) *a = apart_from(py::reinterpret_borrow<py::array>(*a), y);
   }
   arrays.y = y;
-  arrays.h_n = py::array(dtype, Extents{N, H});
-  if (info(cell).has_c) arrays.c_n = py::array(dtype, Extents{N, H});
+  arrays.h_n = new_array(dtype, {N, H});
+  if (its.has_c) arrays.c_n = new_array(dtype, {N, H});
 
   OwnedSchedule schedule(T, N, given.lengths.is_none() ? nullptr : lengths.data(), reverse);
   auto cache = std::make_unique<Cache>(Cache{cell,
@@ -182,7 +186,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   else
     run_forward<double>(*cache, arrays, training);
   const py::object kept = training ? py::cast(std::move(cache)) : py::none();
-  if (info(cell).has_c) return py::make_tuple(arrays.y, arrays.h_n, arrays.c_n, kept);
+  if (its.has_c) return py::make_tuple(arrays.y, arrays.h_n, arrays.c_n, kept);
   return py::make_tuple(arrays.y, arrays.h_n, kept);
 }
 
@@ -228,7 +232,7 @@ void run_backward(const Cache& cache, const py::object& dy, const py::object& dh
                   const Gradients& g) {
   const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
   Backward<T> call{};
-  describe(call, cache, 3);
+  const double microseconds = describe(call, cache, 3);
   call.kept = cache.kept.data();
   if (!dy.is_none()) call.dy = sequences<const T>(py::reinterpret_borrow<py::array>(dy));
   call.dh_n = data<const T>(dh_n);
@@ -242,7 +246,7 @@ void run_backward(const Cache& cache, const py::object& dy, const py::object& dh
   call.dc_0 = data<T>(g[6]);
   const Block scratch(kernels.backward_scratch(call));
   call.scratch = scratch.data();
-  if (!run_unlocked(kernels.backward, call)) throw py::error_already_set();
+  if (!run_unlocked(kernels.backward, call, microseconds)) throw py::error_already_set();
 }
 
 template <class T>
@@ -285,7 +289,7 @@ py::tuple backward(Cell cell, const BackwardArguments& given) {
   Gradients g;
   for (int i = 0; i < Wanted::kFields; ++i) {
     g[i] = py::none();
-    if (wanted.field[i]) g[i] = i == 0 ? empty_like(cache.x) : py::array(cache.dtype, shapes[i]);
+    if (wanted.field[i]) g[i] = i == 0 ? empty_like(cache.x) : new_array(cache.dtype, shapes[i]);
   }
   if (cache.dtype.itemsize() == sizeof(float))
     run_backward<float>(cache, dy, dh_n, dc_n, g);

@@ -6,7 +6,9 @@
 namespace bptt {
 
 const CellInfo& info(Cell cell) {
-  static constexpr CellInfo cells[kCells] = {{"rnn", 1, false}, {"lstm", 4, true}, {"gru", 3, false}};
+  static constexpr CellInfo cells[kCells] = {{"rnn", 1, false, "(H, I)", "(H, H)", "(H,)"},
+                                             {"lstm", 4, true, "(4*H, I)", "(4*H, H)", "(4*H,)"},
+                                             {"gru", 3, false, "(3*H, I)", "(3*H, H)", "(3*H,)"}};
   return cells[int(cell)];
 }
 

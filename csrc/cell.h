@@ -10,6 +10,7 @@ struct CellInfo {
   const char* name;
   int64_t gates;
   bool has_c;
+  const char *w_ih, *w_hh, *bias;  // shapes, for messages
 };
 const CellInfo& info(Cell cell);
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from . import _core
 from ._arguments import described, is_array, ndarray, shaped
 from .results import Array
 
@@ -156,11 +157,8 @@ def check_writeable(label: str, array: NDArray[Any]) -> None:
 
 
 def empty(shape: tuple[int, ...], dtype: Float) -> Array:
-    """numpy.empty, with MemoryError also for a size that no address space holds."""
-    # NumPy, too, takes an empty axis for one of length 1 here
-    if math.prod([max(n, 1) for n in shape]) * dtype.itemsize >= 2**63:
-        raise MemoryError(f"an array of shape {shape} and {dtype} does not fit in memory")
-    return np.empty(shape, dtype)
+    """numpy.empty, from the beginning of a line of the cache on."""
+    return _core.new_array(shape, dtype)
 
 
 def _is_integer(value: object) -> bool:

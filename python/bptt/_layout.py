@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ class Layout(NamedTuple):
             raise ValueError(
                 f"x has shape {x.shape}, must be ({axes}, {width}) or unbatched (T, {width})"
             )
-        return cls(x.ndim == 3, batch_first)
+        return _layout(x.ndim == 3, batch_first)
 
     def time_major(self, given: Array) -> Array:
         """View the caller's array as (T, N, .)."""
@@ -41,3 +42,8 @@ class Layout(NamedTuple):
         """Raise if there are lengths and x is a single sequence."""
         if lengths is not None and not self.batched:
             raise ValueError("lengths is given, must be None with an unbatched x")
+
+
+@cache
+def _layout(batched: bool, batch_first: bool) -> Layout:
+    return Layout(batched, batch_first)

@@ -70,12 +70,16 @@ class Recurrent(Module, Generic[State]):
     stateful = True
     takes_lengths = True
 
-    _cell: ClassVar[str]  # the functions are f"{_cell}_forward" and f"{_cell}_backward"
+    _cell: ClassVar[str]
     _gates: ClassVar[int]
     _states: ClassVar[tuple[str, ...]] = ("h_0",)
+    _forward_name: ClassVar[str]
+    _backward_name: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if "_cell" in vars(cls):
+            cls._forward_name, cls._backward_name = f"{cls._cell}_forward", f"{cls._cell}_backward"
         if "_cell" in vars(cls) and cls.__doc__ and Recurrent.__doc__:  # there are none under -OO
             shared = inspect.cleandoc(Recurrent.__doc__).partition("\n")[2]
             cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n{shared}"
@@ -113,8 +117,17 @@ class Recurrent(Module, Generic[State]):
                 stacklevel=2 if type(self).__init__ is Recurrent.__init__ else 3,
             )
         self._directions = 2 if self.bidirectional else 1
+        self._names = [
+            self._four_names(k)[: 4 if self.bias else 2]
+            for k in range(self.num_layers * self._directions)
+        ]
         bound = 1 / math.sqrt(self.hidden_size)
         self._params = uniform(self._shapes(), bound, self.dtype, self._rng)
+        # the live arrays again, as the functions take them
+        self._weights = [
+            [self._params.get(name) for name in self._four_names(k)]
+            for k in range(len(self._names))
+        ]
 
     def __repr__(self) -> str:
         changed = [f"{name}={value!r}" for name, value in self._changed().items()]
@@ -146,8 +159,7 @@ class Recurrent(Module, Generic[State]):
         TypeError, ValueError
             An argument has the wrong type, dtype, shape or values.
         """
-        y, end, _ = self._forward(x, state, lengths, keep=False)
-        return y, end
+        return self._forward(x, state, lengths, False)[:2]
 
     def vjp(
         self, x: Array, state: State | None = None, *, lengths: Any = None
@@ -160,7 +172,8 @@ class Recurrent(Module, Generic[State]):
         It may be called more than once. It refers to x and the parameters: changing them before
         its last call is the caller's error.
         """
-        y, end, tape = self._forward(x, state, lengths, keep=True)
+        y, end, layout, caches, masks = self._forward(x, state, lengths, True)
+        tape = _Tape(layout, y.shape, caches, masks)
         return y, end, partial(self._backward, tape)
 
     def stream(self, batch: int = 1) -> Stream:
@@ -185,48 +198,59 @@ class Recurrent(Module, Generic[State]):
         """
         return Stream(self, batch)
 
-    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Array, Any, _Tape]:
+    def _forward(
+        self, x: Any, state: Any, lengths: Any, keep: bool
+    ) -> tuple[Array, Any, Layout, list[Cache], list[Array | None]]:
         x = _checks.as_array("x", x, self.dtype)
         layout = Layout.of(x, "input_size", self.batch_first)
-        if x.shape[-1] != self.input_size:
+        below = layout.time_major(x)
+        T, N, inputs = below.shape
+        if inputs != self.input_size:
             raise ValueError(
                 f"x has shape {x.shape}, must have a last axis of input_size = {self.input_size}"
             )
-        below = layout.time_major(x)
-        T, N, _ = below.shape
         states = self._split("state", state, N, layout.batched)
-        layout.check_lengths(lengths)
-        y = _checks.empty((*x.shape[:-1], self._directions * self.hidden_size), self.dtype)
-        forward = getattr(_BACKENDS[self.backend], f"{self._cell}_forward")
-        D, H = self._directions, self.hidden_size
+        if lengths is not None:
+            layout.check_lengths(lengths)
+        D, H, top = self._directions, self.hidden_size, self.num_layers - 1
+        forward = getattr(_BACKENDS[self.backend], self._forward_name)
+        options = self._options()
         caches: list[Cache] = []
         masks: list[Array | None] = []
-        ends: list[list[Array]] = [[] for _ in states]
-        for layer in range(self.num_layers):
-            last = layer == self.num_layers - 1
-            above = layout.time_major(y) if last else np.empty((T, N, D * H), self.dtype)
+        ends: list[Sequence[Array]] = []
+        y: Array | None = None  # a function makes its own, unless it is to lie in another way
+        for layer in range(top + 1):
+            above: Array | None = None
+            if self.batch_first and layer == top:
+                y = _checks.empty((*x.shape[:-1], D * H), self.dtype)
+                above = layout.time_major(y)
+            elif D > 1:
+                above = _checks.empty((T, N, D * H), self.dtype)
             for d in range(D):
                 k = layer * D + d
                 result = forward(
                     below,
-                    *self._weights(k),
-                    *(None if initial is None else initial[k] for initial in states),
+                    *self._weights[k],
+                    *[None if initial is None else initial[k] for initial in states],
                     lengths=lengths,
                     reverse=d == 1,
                     training=keep,
-                    out=above[:, :, d * H : (d + 1) * H],
-                    **self._options(),
+                    out=None if above is None else above[:, :, d * H : (d + 1) * H],
+                    **options,
                 )
-                caches.append(result.cache)
-                for end, final in zip(ends, result[1:-1], strict=True):
-                    end.append(final)
+                caches.append(result[-1])
+                ends.append(result[1:-1])
+            if above is None:
+                above = result[0]
             mask = None
-            if self.dropout and self.training and not last:
+            if self.dropout and self.training and layer < top:
                 mask = dropout_mask(self._rng, self.dropout, above.shape, self.dtype)
                 above *= mask
             masks.append(mask)
             below = above
-        return y, self._join(ends, layout.batched), _Tape(layout, y.shape, caches, masks)
+        if y is None:
+            y = layout.given(below)
+        return y, self._join(ends, layout.batched), layout, caches, masks
 
     def _backward(
         self, tape: _Tape, dy: Any = None, dstate: Any = None, wrt: Any = None
@@ -240,10 +264,10 @@ class Recurrent(Module, Generic[State]):
         N = tape.shape[0 if layout.batch_first else 1] if layout.batched else 1
         dstates = self._split("dstate", dstate, N, layout.batched)
         wanted = _arguments.wrt(wrt, RecurrentGradients._fields)
-        backward = getattr(_BACKENDS[self.backend], f"{self._cell}_backward")
+        backward = getattr(_BACKENDS[self.backend], self._backward_name)
         D, H = self._directions, self.hidden_size
         params: dict[str, Array] = {}
-        starts: list[list[Any]] = [[None] * (self.num_layers * D) for _ in dstates]
+        starts: list[Sequence[Array]] = [()] * (self.num_layers * D)
         for layer in reversed(range(self.num_layers) if wanted else ()):
             mask = tape.masks[layer]
             if mask is not None:
@@ -258,10 +282,9 @@ class Recurrent(Module, Generic[State]):
                     *(None if final is None else final[k] for final in dstates),
                     wrt=fields,
                 )
-                names = self._names(k)
+                names = self._names[k]
                 params.update(zip(names, g[1 : 1 + len(names)], strict=True))
-                for start, initial in zip(starts, g[5:], strict=True):
-                    start[k] = initial
+                starts[k] = g[5:]
                 dx = g.x if dx is None else np.add(dx, g.x, out=dx)
             dy = dx
         return RecurrentGradients(
@@ -270,11 +293,11 @@ class Recurrent(Module, Generic[State]):
             {name: params[name] for name in self._params} if "params" in wanted else None,
         )
 
-    def _names(self, k: int) -> list[str]:
-        """Names of the parameters of layer and direction k, in the functions' order."""
+    def _four_names(self, k: int) -> list[str]:
+        """Names of w_ih, w_hh, b_ih and b_hh of layer and direction k, with biases or without."""
         layer, d = divmod(k, self._directions)
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.bias else 2]
-        return [f"{kind}_l{layer}{'_reverse' if d else ''}" for kind in kinds]
+        end = f"_l{layer}{'_reverse' if d else ''}"
+        return [f"{kind}{end}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters by name."""
@@ -284,13 +307,8 @@ class Recurrent(Module, Generic[State]):
         for k in range(self.num_layers * D):
             inputs = self.input_size if k < D else D * H
             four = ((rows, inputs), (rows, H), (rows,), (rows,))
-            shapes.update(zip(self._names(k), four, strict=False))
+            shapes.update(zip(self._names[k], four, strict=False))
         return shapes
-
-    def _weights(self, k: int) -> list[Array | None]:
-        """w_ih, w_hh, b_ih, b_hh of layer and direction k."""
-        given = [self._params[name] for name in self._names(k)]
-        return [*given, *[None] * (4 - len(given))]
 
     def _options(self) -> dict[str, Any]:
         """What else the cell's forward function takes."""
@@ -309,28 +327,35 @@ class Recurrent(Module, Generic[State]):
 
     def _split(self, name: str, state: Any, N: int, batched: bool) -> list[Array | None]:
         """Check a state or its gradient: one array (L*D, N, H), or None, a part of it."""
+        if state is None:
+            return [None] * len(self._states)
         parts = [state]
         if len(self._states) > 1:
-            parts = [None] * len(self._states) if state is None else state
-            if not isinstance(parts, tuple | list) or len(parts) != len(self._states):
+            if not isinstance(state, tuple | list) or len(state) != len(self._states):
                 raise TypeError(f"{name} is {_arguments.described(state)}, must be a pair (h, c)")
+            parts = list(state)
         LD, H = self.num_layers * self._directions, self.hidden_size
-        axes = "(num_layers*D, N, H)" if batched else "(num_layers*D, H)"
         shape = (LD, N, H) if batched else (LD, H)
-        checked = []
         for i, part in enumerate(parts):
-            if part is not None:
-                label = name if len(parts) == 1 else f"{name}[{i}]"
-                part = _checks.as_array(label, part, self.dtype)
-                part = _arguments.shaped(label, part, axes, shape).reshape(LD, N, H)
-            checked.append(part)
-        return checked
+            if type(part) is not np.ndarray or part.shape != shape or part.dtype != self.dtype:
+                parts[i] = self._state_part(
+                    name if len(parts) == 1 else f"{name}[{i}]", part, shape
+                )
+        return parts if batched else [None if p is None else p[:, np.newaxis] for p in parts]
+
+    def _state_part(self, label: str, part: Any, shape: tuple[int, ...]) -> Array | None:
+        if part is None:
+            return None
+        axes = "(num_layers*D, N, H)" if len(shape) == 3 else "(num_layers*D, H)"
+        return _arguments.shaped(label, _checks.as_array(label, part, self.dtype), axes, shape)
 
     def _join(self, parts: Sequence[Sequence[Array]], batched: bool) -> Any:
         """The opposite of `_split`, from the parts of each layer and direction."""
-        k = len(parts[0])
-        shape = (k, *parts[0][0].shape) if batched else (k, self.hidden_size)
-        stacked = [np.concatenate(part).reshape(shape) for part in parts]
+        if len(parts) == 1:
+            stacked = [part[None] if batched else part for part in parts[0]]
+        else:
+            join = np.stack if batched else np.concatenate
+            stacked = [join(part) for part in zip(*parts, strict=True)]
         return stacked[0] if len(stacked) == 1 else tuple(stacked)
 
     def _changed(self) -> dict[str, Any]:

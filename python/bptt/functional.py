@@ -55,8 +55,8 @@ def rnn_forward(
     training: bool = False,
     out: Array | None = None,
 ) -> RNNForward:
-    return RNNForward(
-        *_core.rnn_forward(
+    return RNNForward._make(
+        _core.rnn_forward(
             x, w_ih, w_hh, b_ih, b_hh, h_0, nonlinearity, slope, lengths, reverse, training, out
         )
     )
@@ -70,7 +70,7 @@ def rnn_backward(
     *,
     wrt: Collection[str] | None = None,
 ) -> RNNGradients:
-    return RNNGradients(*_core.rnn_backward(cache, dy, dh_n, wrt))
+    return RNNGradients._make(_core.rnn_backward(cache, dy, dh_n, wrt))
 
 
 @_documented
@@ -88,8 +88,8 @@ def lstm_forward(
     training: bool = False,
     out: Array | None = None,
 ) -> LSTMForward:
-    return LSTMForward(
-        *_core.lstm_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, lengths, reverse, training, out)
+    return LSTMForward._make(
+        _core.lstm_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, lengths, reverse, training, out)
     )
 
 
@@ -102,7 +102,7 @@ def lstm_backward(
     *,
     wrt: Collection[str] | None = None,
 ) -> LSTMGradients:
-    return LSTMGradients(*_core.lstm_backward(cache, dy, dh_n, dc_n, wrt))
+    return LSTMGradients._make(_core.lstm_backward(cache, dy, dh_n, dc_n, wrt))
 
 
 @_documented
@@ -119,8 +119,8 @@ def gru_forward(
     training: bool = False,
     out: Array | None = None,
 ) -> GRUForward:
-    return GRUForward(
-        *_core.gru_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, lengths, reverse, training, out)
+    return GRUForward._make(
+        _core.gru_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, lengths, reverse, training, out)
     )
 
 
@@ -132,4 +132,4 @@ def gru_backward(
     *,
     wrt: Collection[str] | None = None,
 ) -> GRUGradients:
-    return GRUGradients(*_core.gru_backward(cache, dy, dh_n, wrt))
+    return GRUGradients._make(_core.gru_backward(cache, dy, dh_n, wrt))

@@ -32,10 +32,9 @@ class Stream(_core.Stream):
             raise ValueError("bidirectional is True, must be False: a stream does not know the end")
         if layer.backend != "compiled":
             raise ValueError(f"backend is {layer.backend!r}, must be 'compiled' for a stream")
-        weights = [layer._weights(k) for k in range(layer.num_layers)]
         self._start(
             layer._cell,
-            [[None if w is None else w.copy() for w in four] for four in weights],
+            [[None if w is None else w.copy() for w in four] for four in layer._weights],
             _checks.as_size("batch", batch),
             layer._options(),
             layer.batch_first,
