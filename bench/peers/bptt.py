@@ -43,9 +43,23 @@ class Bptt(Peer):
                 lambda: layer(inputs.x, state, lengths=inputs.lengths),
                 lambda result: outputs(result[0], result[1]),
             )
+        if case.shape[0] == 1 and self.backend == "compiled":
+            return self._one_step(case, cell, inputs)
         function = getattr(self._functions, f"{cell}_forward")
         arguments, _ = _flat(inputs)
         return Call(lambda: function(*arguments), _function_outputs)
+
+    def _one_step(self, case: Case, cell: str, inputs: Inputs) -> Call:
+        """A stream, whose weights are packed before the clock starts, as a session's are."""
+        layer, state = self._layer(case, cell, inputs)
+        stream = layer.stream(batch=case.shape[1])
+        x = inputs.x[0]
+
+        def run() -> tuple[Any, Any]:
+            stream.state = state
+            return stream.step(x), stream.state
+
+        return Call(run, lambda result: outputs(result[0][None], result[1]), how="stream")
 
     def both(self, case: Case, cell: str, inputs: Inputs) -> Call:
         if case.is_layer:
