@@ -58,13 +58,14 @@ std::atomic<bool> flush{true};
 std::atomic<bool> always_share{false};
 
 // This thread's calls without a rest between them count as one run: its first calls stay on one thread, since
-// waking libgomp's sleeping threads takes milliseconds. Where the others come late all the same, because
-// another pool of threads or another process has their cores, the next run must be longer.
-constexpr double kWorthSharing = 200, kWorthWaking = 5000, kLongestWait = 1e6;  // microseconds on one thread
+// waking libgomp's sleeping threads takes milliseconds. Where the others come late although they were awake,
+// because another pool of threads or another process has their cores, the next run must be longer.
+constexpr double kWorthSharing = 100, kWorthWaking = 5000, kLongestWait = 1e6;  // microseconds on one thread
 constexpr std::chrono::milliseconds kRest{10};
 constexpr std::chrono::microseconds kLate{300};
-thread_local Clock::time_point last_work;  // when its last call ended
-thread_local double run_length = 0;        // of the calls of this run
+thread_local Clock::time_point last_work;    // when its last call ended
+thread_local Clock::time_point last_region;  // when its last call of several threads ended
+thread_local double run_length = 0;          // of the calls of this run
 thread_local double needed_length = kWorthWaking;
 
 // CPUs' worth of time that the cgroup allows, rounded up; 0 if it sets no limit.
@@ -168,11 +169,15 @@ void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
     KernelMode guard(flushing);
     body(argument, Member{omp_get_thread_num(), omp_get_num_threads(), &barrier});
   }
-  // a late start costs as much as some fifty prompt ones gain
-  if (late) run_length = 0;
-  needed_length =
-      late ? std::min(8 * needed_length, kLongestWait) : std::max(0.95 * needed_length, kWorthWaking);
-  last_work = Clock::now();
+  const bool awake = begin - last_region < kRest;
+  if (late && awake) {  // which costs as much as some fifty prompt starts gain
+    run_length = 0;
+    needed_length = std::min(8 * needed_length, kLongestWait);
+  } else if (!late) {
+    needed_length = std::max(0.95 * needed_length, kWorthWaking);
+  }
+  last_region = Clock::now();
+  last_work = last_region;
 }
 
 const char* openmp_runtime() {

@@ -27,6 +27,11 @@ struct ForwardPass {
     int first;      // slot
     T* panels;      // [group][k][unit block][gate][lane]
     bool unpacked;  // w is read but once: as it is
+    int64_t place;  // the unit block in whose place all panels are, being used but once; else -1
+
+    T* panel(const Group& group) const {
+      return panels + (place < 0 ? group.first : place) * C::x_count * L * terms;
+    }
   };
   // Members who take rows have panels of their own: a core packs them in less time than it takes to fetch
   // them from another core.
@@ -118,12 +123,13 @@ struct ForwardPass {
     arena.at += uintptr_t(m.index) * member_bytes;
     const PerMember mine = take_member(arena);
     const bool once = shape.T == 1 && rows <= kMaxRows && !call.panels;
-    const Factor by_x = factor_x(mine.panels, once), by_h = factor_h(mine.panels, once);
+    const int64_t first = groups.begin(share.group_begin);
+    const Factor by_x = factor_x(mine.panels, once, steps < shape.T || call.panels ? -1 : first);
+    const Factor by_h = factor_h(mine.panels, once);
 
     clear_past_end(schedule, shape, call.y, shape.H, m);
     for (int64_t j = 0; j < share.slots.n; ++j) begin(groups, share, share.slots.slot(j));
-    if (!call.panels)
-      add_biases(mine.panels.bias, groups.begin(share.group_begin), groups.begin(share.group_end));
+    if (!call.panels) add_biases(mine.panels.bias, first, groups.begin(share.group_end));
     if (share.waits) m.barrier();
 
     for (int64_t s0 = 0; s0 < shape.T && schedule.count(s0) > 0; s0 += steps) {
@@ -177,7 +183,7 @@ struct ForwardPass {
   void pack_all() const {
     const Groups<T> groups(shape.H, widest(shape.N), 1);
     for (int64_t g = 0; g < groups.count; ++g) {
-      pack(factor_x(shared, false), groups[g]);
+      pack(factor_x(shared, false, -1), groups[g]);
       pack(factor_h(shared, false), groups[g]);
     }
     add_biases(shared.bias, 0, units / L);
@@ -189,11 +195,11 @@ struct ForwardPass {
   }
 
  private:
-  Factor factor_x(const Panels& panels, bool unpacked) const {
-    return {call.w_ih, shape.I, C::x_gate, C::x_first, panels.w_ih, unpacked};
+  Factor factor_x(const Panels& panels, bool unpacked, int64_t place) const {
+    return {call.w_ih, shape.I, C::x_gate, C::x_first, panels.w_ih, unpacked, place};
   }
   Factor factor_h(const Panels& panels, bool unpacked) const {
-    return {call.w_hh, shape.H, C::h_gate, C::h_first, panels.w_hh, unpacked};
+    return {call.w_hh, shape.H, C::h_gate, C::h_first, panels.w_hh, unpacked, -1};
   }
 
   int64_t x_rows(const Share& share, int64_t s, const T** rows) const {
@@ -224,7 +230,7 @@ struct ForwardPass {
   // just before the first use, so that the panel is in a cache then
   void pack(const Factor& by, const Group& group) const {
     if (by.unpacked) return;
-    T* const panel = by.panels + group.first * C::x_count * L * by.terms;
+    T* const panel = by.panel(group);
     for (int64_t b = 0; b < group.size; ++b)
       for (int j = 0; j < C::x_count; ++j)
         pack_transposed(panel + (b * C::x_count + j) * L, group.size * C::x_count * L,
@@ -270,8 +276,7 @@ struct ForwardPass {
     }
     if (!by.unpacked) {
       constexpr const auto& products = kProducts<T, Left::kRow, kAccumulators, C::x_count, C::slots>;
-      const T* panel = by.panels + group.first * C::x_count * L * by.terms;
-      return products(group.size * C::x_count, rows)(tile, left, panel, by.terms);
+      return products(group.size * C::x_count, rows)(tile, left, by.panel(group), by.terms);
     }
     for (int64_t b = 0; b < group.size; ++b)
       for (int j = 0; j < C::x_count; ++j)
