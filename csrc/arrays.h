@@ -5,6 +5,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -12,7 +14,33 @@ namespace bptt {
 
 namespace py = pybind11;
 
-using Extents = std::vector<py::ssize_t>;
+// The shape of an array of a few axes; unlike a vector it allocates nothing.
+class Extents {
+ public:
+  Extents(std::initializer_list<py::ssize_t> extents) : Extents(extents.begin(), extents.end()) {}
+  template <class Iterator>
+  Extents(Iterator begin, Iterator end) {
+    for (; begin != end; ++begin) {
+      if (size_ == kMost) throw py::value_error("an array has too many axes");
+      values_[size_++] = *begin;
+    }
+  }
+  size_t size() const { return size_; }
+  const py::ssize_t* data() const { return values_; }
+  const py::ssize_t* begin() const { return values_; }
+  const py::ssize_t* end() const { return values_ + size_; }
+  py::ssize_t operator[](size_t i) const { return values_[i]; }
+  py::ssize_t back() const { return values_[size_ - 1]; }
+  bool operator==(const Extents& other) const {
+    return std::equal(begin(), end(), other.begin(), other.end());
+  }
+  bool operator!=(const Extents& other) const { return !(*this == other); }
+
+ private:
+  static constexpr size_t kMost = 64;  // NumPy's own
+  size_t size_ = 0;
+  py::ssize_t values_[kMost];
+};
 
 // The dtype of a call, float32 or float64, taken from the array named `name`.
 py::dtype float_dtype(py::handle argument, const char* name);

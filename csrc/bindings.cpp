@@ -112,9 +112,10 @@ void register_settings(py::module_& m) {
   m.def("free_memory", free_blocks);
   m.def(
       "new_array",
-      [](const Extents& shape, const py::dtype& dtype) {
-        check_size(shape, dtype.itemsize());
-        return new_array(dtype, shape);
+      [](const std::vector<py::ssize_t>& shape, const py::dtype& dtype) {
+        const Extents extents(shape.begin(), shape.end());
+        check_size(extents, dtype.itemsize());
+        return new_array(dtype, extents);
       },
       py::arg("shape"), py::arg("dtype"));
 }

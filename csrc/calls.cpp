@@ -256,7 +256,7 @@ py::dict arrays_of(const Cache& cache) {
   py::dict arrays;
   Unpacked<T> to{};
   const auto add = [&](const char* name, const Extents& extents) {
-    arrays[name] = zeros(py::cast(extents), cache.dtype);
+    arrays[name] = zeros(std::vector<py::ssize_t>(extents.begin(), extents.end()), cache.dtype);
     return data<T>(arrays[name]);
   };
   if (cache.cell != Cell::kRnn) to.gates = add("gates", {steps, N, info(cache.cell).gates, H});

@@ -157,7 +157,7 @@ class StreamOf final : public Stream {
   const bool has_c_;
   const int64_t N_;
   int64_t I_ = 0, H_ = 0;
-  Extents one_x_, one_y_;
+  Extents one_x_{}, one_y_{};
   OwnedSchedule one_step_;
   std::vector<Block> panels_;
   std::vector<Forward<T>> calls_;  // one a layer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,15 +15,16 @@ class Layout(NamedTuple):
     batched: bool
     batch_first: bool
 
-    @classmethod
-    def of(cls, x: Array, width: str, batch_first: bool) -> Layout:
+    @staticmethod
+    def of(x: Array, width: str, batch_first: bool) -> Layout:
         """Return the layout of x; raise unless its rank is 2 or 3. `width` names its last axis."""
-        if x.ndim not in (2, 3):
+        layout = _LAYOUTS.get((x.ndim, batch_first))
+        if layout is None:
             axes = "N, T" if batch_first else "T, N"
             raise ValueError(
                 f"x has shape {x.shape}, must be ({axes}, {width}) or unbatched (T, {width})"
             )
-        return _layout(x.ndim == 3, batch_first)
+        return layout
 
     def time_major(self, given: Array) -> Array:
         """View the caller's array as (T, N, .)."""
@@ -44,6 +44,8 @@ class Layout(NamedTuple):
             raise ValueError("lengths is given, must be None with an unbatched x")
 
 
-@cache
-def _layout(batched: bool, batch_first: bool) -> Layout:
-    return Layout(batched, batch_first)
+_LAYOUTS = {
+    (2 + batched, first): Layout(batched, first)
+    for batched in (False, True)
+    for first in (False, True)
+}

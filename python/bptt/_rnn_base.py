@@ -210,11 +210,13 @@ class Recurrent(Module, Generic[State]):
                 f"x has shape {x.shape}, must have a last axis of input_size = {self.input_size}"
             )
         states = self._split("state", state, N, layout.batched)
-        if lengths is not None:
-            layout.check_lengths(lengths)
         D, H, top = self._directions, self.hidden_size, self.num_layers - 1
         forward = getattr(_BACKENDS[self.backend], self._forward_name)
-        options = self._options()
+        options = self._options()  # only what differs from the defaults, to pass little
+        options["training"] = keep
+        if lengths is not None:
+            layout.check_lengths(lengths)
+            options["lengths"] = lengths
         caches: list[Cache] = []
         masks: list[Array | None] = []
         ends: list[Sequence[Array]] = []
@@ -228,16 +230,11 @@ class Recurrent(Module, Generic[State]):
                 above = _checks.empty((T, N, D * H), self.dtype)
             for d in range(D):
                 k = layer * D + d
-                result = forward(
-                    below,
-                    *self._weights[k],
-                    *[None if initial is None else initial[k] for initial in states],
-                    lengths=lengths,
-                    reverse=d == 1,
-                    training=keep,
-                    out=None if above is None else above[:, :, d * H : (d + 1) * H],
-                    **options,
-                )
+                initial = [None if part is None else part[k] for part in states]
+                if above is not None:
+                    options["out"] = above[:, :, d * H : (d + 1) * H]
+                    options["reverse"] = d == 1
+                result = forward(below, *self._weights[k], *initial, **options)
                 caches.append(result[-1])
                 ends.append(result[1:-1])
             if above is None:
@@ -333,11 +330,11 @@ class Recurrent(Module, Generic[State]):
         if len(self._states) > 1:
             if not isinstance(state, tuple | list) or len(state) != len(self._states):
                 raise TypeError(f"{name} is {_arguments.described(state)}, must be a pair (h, c)")
-            parts = list(state)
-        LD, H = self.num_layers * self._directions, self.hidden_size
+            parts = [*state]
+        LD, H, dtype = len(self._names), self.hidden_size, self.dtype
         shape = (LD, N, H) if batched else (LD, H)
         for i, part in enumerate(parts):
-            if type(part) is not np.ndarray or part.shape != shape or part.dtype != self.dtype:
+            if type(part) is not np.ndarray or part.shape != shape or part.dtype != dtype:
                 parts[i] = self._state_part(
                     name if len(parts) == 1 else f"{name}[{i}]", part, shape
                 )
