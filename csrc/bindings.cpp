@@ -89,10 +89,12 @@ void register_stream(py::module_& m) {
   py::class_<Stream>(m, "Stream", "Layers that advance step by step; bptt.Stream is its public face.")
       .def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"),
            py::arg("nonlinearity"), py::arg("slope"))
-      .def("step", &Stream::step, py::arg("x"), py::arg("out") = py::none())
+      .def("step", &Stream::step, py::arg("x"), py::arg("out") = py::none(),
+           "Advance by one step: x (N, I) to y (N, H), or (I,) to (H,) with a batch of 1.")
       .def("steps", &Stream::steps, py::arg("x"), py::arg("out") = py::none())
       .def("get_state", &Stream::state)
-      .def("set_state", &Stream::set_state, py::arg("h"), py::arg("c") = py::none());
+      .def("set_state", &Stream::set_state, py::arg("h"), py::arg("c") = py::none())
+      .def("clear", &Stream::clear, py::arg("chosen").noconvert());
 }
 
 void register_settings(py::module_& m) {
