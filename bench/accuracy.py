@@ -34,12 +34,12 @@ def load(path: Path) -> dict[str, Any]:
     """What is known of this build of bptt on this CPU: `done` tasks, and the worst of them."""
     build = hashlib.sha256(Path(_core.__file__).read_bytes()).hexdigest()[:16]
     about = {"cpu": machine.cpu(), "compiler": _core.compiler, "isas": _core.isas(), "build": build}
-    if not path.exists():
-        return {**about, "done": 0, "worst": {}}
-    known: dict[str, Any] = json.loads(path.read_text())
-    if {name: known[name] for name in about} != about:
-        raise SystemExit(f"{path} is of another build or CPU: remove it or use --out")
-    return known
+    if path.exists():
+        known: dict[str, Any] = json.loads(path.read_text())
+        if {name: known[name] for name in about} == about:
+            return known
+        print(f"{path.name} is of another build or CPU: from the beginning", flush=True)
+    return {**about, "done": 0, "worst": {}}
 
 
 def save(path: Path, known: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ class StreamOf final : public Stream {
     rows = apart_from(rows, y);
     const Sequences<const T> from = sequences<const T>(rows);
     const Sequences<T> to = sequences<T>(y);
-    const int64_t chunk = std::min(T_, std::max<int64_t>(1, kChunkRows / N_));
+    const int64_t chunk = std::min(T_, kChunkSteps + kChunkRows / N_);
     const Block between(size_t(2 * chunk * N_ * H_) * sizeof(T));
     const std::vector<T> before(h(), h() + state_values());
     for (int64_t t = 0; t < T_; t += chunk) {
@@ -106,9 +106,9 @@ class StreamOf final : public Stream {
   }
 
  private:
-  // What the layers advance by in turn, in one call: enough for a kernel that multiplies many rows at once,
-  // and few enough that what a layer gives is in a cache for the next.
-  static constexpr int64_t kChunkRows = 256;
+  // What the layers advance by in turn in one call: enough for a kernel that multiplies many rows at once and
+  // for a call's own cost, and few enough that what a layer gives is in a cache for the next.
+  static constexpr int64_t kChunkRows = 256, kChunkSteps = 16;
 
   int64_t L() const { return int64_t(calls_.size()); }
   T* h() const { return static_cast<T*>(state_.data()); }
