@@ -154,12 +154,17 @@ bool bool_argument(py::handle argument, const char* name) {
   type_error(std::string(name) + " is " + type_name(argument) + ", must be True or False");
 }
 
-bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extents) {
+bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extents, bool written) {
+  using py::detail::npy_api;
   if (!py::isinstance<py::array>(argument)) return false;
   const auto* array = py::detail::array_proxy(argument.ptr());
-  if (array->descr != dtype.ptr() || size_t(array->nd) != extents.size()) return false;
-  constexpr int flags = py::detail::npy_api::NPY_ARRAY_ALIGNED_ | py::detail::npy_api::NPY_ARRAY_WRITEABLE_ |
-                        py::array::c_style;
+  if (array->descr != dtype.ptr()) {  // unpickled arrays have another object that says the same
+    const auto its = py::reinterpret_borrow<py::dtype>(array->descr);
+    if (its.num() != dtype.num() || !is_native(its)) return false;
+  }
+  if (size_t(array->nd) != extents.size()) return false;
+  const int flags =
+      npy_api::NPY_ARRAY_ALIGNED_ | py::array::c_style | (written ? npy_api::NPY_ARRAY_WRITEABLE_ : 0);
   return (array->flags & flags) == flags && std::equal(extents.begin(), extents.end(), array->dimensions);
 }
 
@@ -178,6 +183,11 @@ py::array new_array(const py::dtype& dtype, const Extents& extents) {
   const py::array room(py::dtype::of<char>(), Extents{py::ssize_t(bytes + kLine)});
   const auto address = reinterpret_cast<uintptr_t>(room.data());
   return py::array(dtype, extents, reinterpret_cast<void*>((address + kLine - 1) / kLine * kLine), room);
+}
+
+py::ssize_t rank_of(py::handle argument, const char* name) {
+  bool typed;
+  return to_array(argument, name, typed).ndim();
 }
 
 py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents,

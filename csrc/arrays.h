@@ -68,9 +68,12 @@ py::array new_array(const py::dtype& dtype, const Extents& extents);
 py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents,
                        const char* meaning);
 
-// Whether the argument is an array that needs no check and no conversion: of the dtype object itself and the
-// shape, aligned, contiguous and writeable.
-bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extents);
+// Whether the argument is an array that needs no check and no conversion: of the dtype and the shape,
+// aligned, contiguous, and writeable if it is to be `written`.
+bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extents, bool written);
+
+// The number of axes of what the argument holds.
+py::ssize_t rank_of(py::handle argument, const char* name);
 
 // A copy if the two might share memory, else the array itself.
 py::array apart_from(const py::array& array, const py::array& out);

@@ -15,10 +15,12 @@ namespace {
 
 const Kernels* active = nullptr;  // the instruction set of calls to come
 
+// In the floating-point mode of the kernels, so that what is measured here holds for them.
 template <class T>
 py::array math(void (*f)(const T*, T*, int64_t), const py::array_t<T, py::array::c_style>& x) {
   py::array_t<T> y(Extents(x.shape(), x.shape() + x.ndim()));
-  f(x.data(), y.mutable_data(), x.size());
+  auto call = [&] { f(x.data(), y.mutable_data(), x.size()); };
+  run_team(1, [](void* it, const Member&) { (*static_cast<decltype(call)*>(it))(); }, &call);
   return y;
 }
 
@@ -87,10 +89,12 @@ void register_stream(py::module_& m) {
   py::class_<Stream>(m, "Stream", "Layers that advance step by step; bptt.Stream is its public face.")
       .def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"),
            py::arg("nonlinearity"), py::arg("slope"))
-      .def("step", &Stream::step, py::arg("x"), py::arg("out") = py::none())
+      .def("step", &Stream::step, py::arg("x"), py::arg("out") = py::none(),
+           "Advance by one step: x (N, I) to y (N, H), or (I,) to (H,) with a batch of 1.")
       .def("steps", &Stream::steps, py::arg("x"), py::arg("out") = py::none())
       .def("get_state", &Stream::state)
-      .def("set_state", &Stream::set_state, py::arg("h"), py::arg("c") = py::none());
+      .def("set_state", &Stream::set_state, py::arg("h"), py::arg("c") = py::none())
+      .def("clear", &Stream::clear, py::arg("chosen").noconvert());
 }
 
 void register_settings(py::module_& m) {

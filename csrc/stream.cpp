@@ -22,9 +22,8 @@ class StreamOf final : public Stream {
         N_(batch),
         one_step_(1, batch, nullptr, false) {
     for (const LayerWeights& given : layers) add_layer(given, info(cell).gates, nonlinearity, slope);
-    const size_t values = size_t(2 * L() * N_ * H_);
-    state_ = Block(values * sizeof(T));
-    memset(state_.data(), 0, values * sizeof(T));
+    state_ = Block(size_t(state_values()) * sizeof(T));
+    memset(state_.data(), 0, size_t(state_values()) * sizeof(T));
     between_ = Block(size_t(2 * N_ * H_) * sizeof(T));
     size_t scratch = 0;
     for (Forward<T>& call : calls_) {
@@ -42,18 +41,17 @@ class StreamOf final : public Stream {
     }
     one_x_ = {N_, I_};
     one_y_ = {N_, H_};
+    if (N_ == 1) flat_x_ = {I_}, flat_y_ = {H_};
   }
 
   py::array step(const py::object& x, const py::object& out) override {
-    if (is_ready(x, dtype_, one_x_) && is_ready(out, dtype_, one_y_) && apart(x, out)) {
-      const auto array = py::reinterpret_borrow<py::array>(out);
+    if (are_ready(x, out)) {
       advance({data(x), 0, I_}, {data(out), 0, H_}, 1, one_step_.view(), static_cast<T*>(between_.data()));
-      return array;
+      return py::reinterpret_borrow<py::array>(out);
     }
-    const bool flat = N_ == 1 && dimensions(x) == 1;
-    const Extents x_extents = flat ? Extents{I_} : one_x_, y_extents = flat ? Extents{H_} : one_y_;
-    py::array rows = array_argument(x, "x", dtype_, x_extents, flat ? "(I,)" : "(N, I)");
-    const py::array y = out_argument(out, dtype_, y_extents, flat ? "(H,)" : "(N, H)");
+    const bool flat = N_ == 1 && rank_of(x, "x") == 1;
+    py::array rows = array_argument(x, "x", dtype_, flat ? flat_x_ : one_x_, flat ? "(I,)" : "(N, I)");
+    const py::array y = out_argument(out, dtype_, flat ? flat_y_ : one_y_, flat ? "(H,)" : "(N, H)");
     rows = apart_from(rows, y);
     advance({data(rows), 0, stride(rows)}, {data(y), 0, stride(y)}, 1, one_step_.view(),
             static_cast<T*>(between_.data()));
@@ -66,9 +64,21 @@ class StreamOf final : public Stream {
     const int64_t T_ = rows.shape(0);
     const py::array y = out_argument(out, dtype_, {T_, N_, H_}, "(T, N, H)");
     rows = apart_from(rows, y);
-    const OwnedSchedule schedule(T_, N_, nullptr, false);
-    const Block between(size_t(L() > 1 ? 2 * T_ * N_ * H_ : 0) * sizeof(T));
-    advance(sequences<const T>(rows), sequences<T>(y), T_, schedule.view(), static_cast<T*>(between.data()));
+    const Sequences<const T> from = sequences<const T>(rows);
+    const Sequences<T> to = sequences<T>(y);
+    const int64_t chunk = std::min(T_, kChunkSteps + kChunkRows / N_);
+    const Block between(size_t(2 * chunk * N_ * H_) * sizeof(T));
+    const std::vector<T> before(h(), h() + state_values());
+    for (int64_t t = 0; t < T_; t += chunk) {
+      const int64_t n = std::min(chunk, T_ - t);
+      const OwnedSchedule schedule(n, N_, nullptr, false);
+      advance({from.at(t, 0), from.step, from.sequence}, {to.at(t, 0), to.step, to.sequence}, n,
+              schedule.view(), static_cast<T*>(between.data()));
+      if (PyErr_CheckSignals() != 0) {
+        std::copy(before.begin(), before.end(), h());
+        throw py::error_already_set();
+      }
+    }
     return y;
   }
 
@@ -88,23 +98,35 @@ class StreamOf final : public Stream {
     memcpy(h(), new_h.data(), size_t(L() * N_ * H_) * sizeof(T));
   }
 
+  void clear(const py::array_t<bool, py::array::c_style>& chosen) override {
+    for (int64_t n = 0; n < std::min<int64_t>(N_, chosen.size()); ++n)
+      if (chosen.data()[n])
+        for (int64_t l = 0; l < state_values() / (N_ * H_); ++l)
+          std::fill_n(h() + (l * N_ + n) * H_, H_, T(0));
+  }
+
  private:
+  // What the layers advance by in turn in one call: enough for a kernel that multiplies many rows at once and
+  // for a call's own cost, and few enough that what a layer gives is in a cache for the next.
+  static constexpr int64_t kChunkRows = 256, kChunkSteps = 16;
+
   int64_t L() const { return int64_t(calls_.size()); }
   T* h() const { return static_cast<T*>(state_.data()); }
   T* c() const { return h() + L() * N_ * H_; }
+  int64_t state_values() const { return (has_c_ ? 2 : 1) * L() * N_ * H_; }
 
   static T* data(py::handle array) {
     return reinterpret_cast<T*>(py::detail::array_proxy(array.ptr())->data);
-  }
-  static int64_t dimensions(const py::object& x) {
-    return py::isinstance<py::array>(x) ? py::reinterpret_borrow<py::array>(x).ndim()
-                                        : py::module_::import("numpy").attr("ndim")(x).cast<int64_t>();
   }
   // of sequences, in elements
   static int64_t stride(const py::array& rows) {
     return rows.ndim() == 1 ? 0 : rows.strides(0) / py::ssize_t(sizeof(T));
   }
-  bool apart(py::handle x, py::handle out) const {
+  bool are_ready(const py::object& x, const py::object& out) const {
+    const auto of = [&](const Extents& x_extents, const Extents& y_extents) {
+      return is_ready(x, dtype_, x_extents, false) && is_ready(out, dtype_, y_extents, true);
+    };
+    if (!of(one_x_, one_y_) && !(N_ == 1 && of(flat_x_, flat_y_))) return false;
     const T *a = data(x), *b = data(out);
     return a + N_ * I_ <= b || b + N_ * H_ <= a;
   }
@@ -157,11 +179,12 @@ class StreamOf final : public Stream {
   const bool has_c_;
   const int64_t N_;
   int64_t I_ = 0, H_ = 0;
-  Extents one_x_{}, one_y_{};
+  Extents one_x_{}, one_y_{};    // (N,I), (N,H)
+  Extents flat_x_{}, flat_y_{};  // (I), (H), with one sequence
   OwnedSchedule one_step_;
   std::vector<Block> panels_;
   std::vector<Forward<T>> calls_;  // one a layer
-  Block state_;                    // h (L,N,H), then c
+  Block state_;                    // h (L,N,H), and for the LSTM c
   Block between_, scratch_;        // for one step
 };
 

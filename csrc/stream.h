@@ -27,12 +27,14 @@ class Stream {
   // x (N,I) to y (N,H); with N = 1 also (I,) to (H,). Allocates nothing if out is given and both are
   // contiguous arrays of the dtype that share no memory.
   virtual py::array step(const py::object& x, const py::object& out) = 0;
-  // x (T,N,I) to y (T,N,H)
+  // x (T,N,I) to y (T,N,H). Ctrl-C ends a long call, which then leaves the state as it was.
   virtual py::array steps(const py::object& x, const py::object& out) = 0;
 
   // h, and for the LSTM c: copies (L,N,H)
   virtual std::vector<py::array> state() const = 0;
   virtual void set_state(const py::object& h, const py::object& c) = 0;
+  // sets the state of the sequences chosen (N) to zero
+  virtual void clear(const py::array_t<bool, py::array::c_style>& chosen) = 0;
 };
 
 }  // namespace bptt

@@ -157,7 +157,9 @@ def check_writeable(label: str, array: NDArray[Any]) -> None:
 
 
 def empty(shape: tuple[int, ...], dtype: Float) -> Array:
-    """numpy.empty, from the beginning of a line of the cache on."""
+    """numpy.empty, from the beginning of a line of the cache on, or MemoryError."""
+    if max(shape, default=0) >= 2**63:  # more than the compiled core's integers hold
+        raise MemoryError(f"an array of shape {shape} and {dtype} does not fit in memory")
     return _core.new_array(shape, dtype)
 
 

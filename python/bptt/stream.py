@@ -54,6 +54,7 @@ class Stream(_core.Stream):
         gates, (rows, inputs) = {"rnn": 1, "gru": 3, "lstm": 4}[cell], first.shape
         self._layout = Layout(True, batch_first)
         self._shape = (len(weights), batch, rows // gates)
+        _checks.empty(self._shape, first.dtype)  # a MemoryError, if no memory holds a state
         self._inputs, self._dtype, self._pair = inputs, first.dtype, cell == "lstm"
         super().__init__(
             cell, weights, batch, options.get("nonlinearity", "tanh"), options.get("slope", 0.0)
@@ -82,7 +83,8 @@ class Stream(_core.Stream):
         Raises
         ------
         TypeError, ValueError
-            An argument has the wrong type, dtype or shape; the state is as before.
+            An argument has the wrong type, dtype or shape. Whatever is raised, also by a signal's
+            handler in a long call, the state is as before.
         """
         _, batch, hidden = self._shape
         x = _checks.as_array("x", x, self._dtype)
@@ -95,11 +97,15 @@ class Stream(_core.Stream):
             raise ValueError(
                 f"x has shape {x.shape}, must be {axes} with N = {batch} and I = {self._inputs}"
             )
+        shape = (*x.shape[:-1], hidden)
         if out is None:
-            out = np.empty((*x.shape[:-1], hidden), self._dtype)
-        elif not isinstance(out, np.ndarray) or out.shape != (*x.shape[:-1], hidden):
-            shape = (*x.shape[:-1], hidden)
-            raise ValueError(f"out is {_arguments.described(out)}, must be an array {shape}")
+            out = _checks.empty(shape, self._dtype)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out is {_arguments.described(out)}, must be a {self._dtype} array")
+        elif out.dtype != self._dtype:
+            raise TypeError(f"out has dtype {out.dtype}, must be {self._dtype}")
+        elif out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}, must be {shape}")
         super().steps(below, layout.time_major(out))
         return out
 
@@ -136,10 +142,9 @@ class Stream(_core.Stream):
         IndexError
             A row is out of range, or `rows` is no index.
         """
-        parts = self.get_state()
-        for part in parts:
-            part[:, slice(None) if rows is None else rows] = 0
-        self.set_state(*parts)
+        chosen = np.zeros(self._shape[1], bool)
+        chosen[slice(None) if rows is None else rows] = True
+        self.clear(chosen)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"made_of": self._made_of, "state": self.get_state()}
