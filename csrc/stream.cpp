@@ -26,10 +26,7 @@ class StreamOf final : public Stream {
     memset(state_.data(), 0, size_t(state_values()) * sizeof(T));
     between_ = Block(size_t(2 * N_ * H_) * sizeof(T));
     size_t scratch = 0;
-    for (Forward<T>& call : calls_) {
-      call.schedule = one_step_.view();
-      scratch = std::max(scratch, kernels_.forward_scratch(call));
-    }
+    for (const Forward<T>& call : calls_) scratch = std::max(scratch, kernels_.forward_scratch(call));
     scratch_ = Block(scratch);
     for (size_t l = 0; l < calls_.size(); ++l) {
       Forward<T>& call = calls_[l];
@@ -143,6 +140,7 @@ class StreamOf final : public Stream {
     const py::array w_hh = weights(given.w_hh, "w_hh", {gates * H_, H_});
     Forward<T> call{};
     call.shape = {1, N_, w_ih.shape(1), H_};
+    call.schedule = one_step_.view();
     call.nonlinearity = nonlinearity;
     call.slope = T(slope);
     call.threads = 1;

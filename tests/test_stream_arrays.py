@@ -121,7 +121,7 @@ def test_x_and_out_may_overlap(num_layers: int) -> None:
 
 # ---- bad calls
 
-X, OUT = np.ones((3, 5), "f"), np.empty((3, 7), "f")
+X, OUT = np.ones((3, 5), "f"), np.zeros((3, 7), "f")
 SHAPE = r"x has shape \({}\), must be "
 STEP = [
     ((None,), TypeError, "x is None"),
@@ -140,7 +140,7 @@ STEP = [
     ((X, np.zeros((3, 14), "f")[:, ::2]), ValueError, "out has a strided last axis"),
     ((X, np.zeros(85, "b")[1:].view("f").reshape(3, 7)), ValueError, "out is not aligned"),
 ]
-XS, OUTS = np.ones((3, 4, 5), "f"), np.empty((3, 4, 7), "f")  # batch first
+XS, OUTS = np.ones((3, 4, 5), "f"), np.zeros((3, 4, 7), "f")  # batch first
 STEPS = [
     ((None,), TypeError, "x is None"),
     ((X[0],), ValueError, SHAPE.format("5,") + r"\(N, T, input_size\)"),
