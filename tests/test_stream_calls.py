@@ -65,7 +65,7 @@ def allocated_by(call: Callable[[], object], times: int) -> tuple[int, int]:
 
 
 def test_a_step_with_out_allocates_nothing() -> None:
-    """Not even for a moment. What others in this process allocate meanwhile is not in every turn."""
+    """Not even for a moment. What other threads allocate meanwhile is not in every turn."""
     for stream, x, out in ready_arrays():
         turns = (allocated_by(partial(stream.step, x, out), 10_000) for _ in range(20))
         assert (0, 0) in turns
