@@ -222,10 +222,8 @@ py::array apart_from(const py::array& array, const py::array& out) {
 
 void check_size(const Extents& extents, py::ssize_t itemsize) {
   int64_t bytes = itemsize;
-  bool none = false;
-  for (const py::ssize_t n : extents) none = none || n == 0;
-  for (const py::ssize_t n : extents)
-    if (!none && __builtin_mul_overflow(bytes, n, &bytes)) {
+  for (const py::ssize_t n : extents)  // NumPy, too, takes an empty axis for one of length 1 here
+    if (__builtin_mul_overflow(bytes, std::max<py::ssize_t>(n, 1), &bytes)) {
       PyErr_SetString(PyExc_MemoryError, ("no memory for an array of shape " + text(extents)).c_str());
       throw py::error_already_set();
     }

@@ -78,7 +78,9 @@ std::unique_ptr<Stream> make_stream(const std::string& cell,
                                     const std::vector<std::array<py::object, 4>>& weights, int64_t batch,
                                     const py::object& nonlinearity, const py::object& slope) {
   int i = 0;
-  while (i + 1 < kCells && cell != info(Cell(i)).name) ++i;
+  while (i < kCells && cell != info(Cell(i)).name) ++i;
+  if (i == kCells) throw py::value_error("cell is '" + cell + "', must be rnn, lstm or gru");
+  if (batch < 1) throw py::value_error("batch is " + std::to_string(batch) + ", must be at least 1");
   std::vector<LayerWeights> layers;
   for (const auto& [w_ih, w_hh, b_ih, b_hh] : weights) layers.push_back({w_ih, w_hh, b_ih, b_hh});
   return Stream::make(Cell(i), *active, layers, batch, nonlinearity_argument(nonlinearity),

@@ -53,7 +53,7 @@ struct Call {
   int threads;                // at most; scratch has room for so many
   bool (*stop)();             // asked between chunks of time by the calling thread: shall the call end early?
   Sequences<const T> x;       // (T,N,I)
-  const T *w_ih, *w_hh;       // (G*H,I), (G*H,H)
+  const T *w_ih, *w_hh;       // (G*H,I), (G*H,H); null with panels
 };
 
 template <class T>
@@ -63,7 +63,8 @@ struct Forward : Call<T> {
   Sequences<T> y;        // (T,N,H)
   T *h_n, *c_n;          // (N,H)
   void* kept;            // kept_bytes for the same kernels' backward pass, or null
-  void* panels;          // panel_bytes with the weights, packed before for as many sequences, or null
+  void* panels;          // panel_bytes with the weights, packed before for as many sequences, or null. Then
+                         // the call uses one thread, and no weights and biases
   void* scratch;         // a block of forward_scratch bytes
 };
 

@@ -63,7 +63,8 @@ class StreamOf final : public Stream {
     rows = apart_from(rows, y);
     const Sequences<const T> from = sequences<const T>(rows);
     const Sequences<T> to = sequences<T>(y);
-    const int64_t chunk = std::min(T_, kChunkSteps + kChunkRows / N_);
+    const int64_t chunk =
+        std::min({T_, kChunkSteps + kChunkRows / N_, std::max<int64_t>(1, kChunkTerms / terms_)});
     const Block between(size_t(2 * chunk * N_ * H_) * sizeof(T));
     const std::vector<T> before(h(), h() + state_values());
     for (int64_t t = 0; t < T_; t += chunk) {
@@ -106,6 +107,8 @@ class StreamOf final : public Stream {
   // What the layers advance by in turn in one call: enough for a kernel that multiplies many rows at once and
   // for a call's own cost, and few enough that what a layer gives is in a cache for the next.
   static constexpr int64_t kChunkRows = 256, kChunkSteps = 16;
+  static constexpr int64_t kChunkTerms = int64_t(1)
+                                         << 30;  // of sums, in all layers, between questions for signals
 
   int64_t L() const { return int64_t(calls_.size()); }
   T* h() const { return static_cast<T*>(state_.data()); }
@@ -152,6 +155,7 @@ class StreamOf final : public Stream {
       call.b_ih = static_cast<const T*>((b_ih = weights(given.b_ih, "b_ih", {gates * H_})).data());
     if (!given.b_hh.is_none())
       call.b_hh = static_cast<const T*>((b_hh = weights(given.b_hh, "b_hh", {gates * H_})).data());
+    terms_ += N_ * gates * H_ * (w_ih.shape(1) + H_);
     panels_.emplace_back(kernels_.panel_bytes(call.shape));
     call.panels = panels_.back().data();
     kernels_.pack(call);
@@ -177,6 +181,7 @@ class StreamOf final : public Stream {
   const bool has_c_;
   const int64_t N_;
   int64_t I_ = 0, H_ = 0;
+  int64_t terms_ = 0;            // of sums in a step, all layers together
   Extents one_x_{}, one_y_{};    // (N,I), (N,H)
   Extents flat_x_{}, flat_y_{};  // (I), (H), with one sequence
   OwnedSchedule one_step_;

@@ -15,8 +15,8 @@ struct LayerWeights {
   py::object w_ih, w_hh, b_ih, b_hh;
 };
 
-// Everything happens on the calling thread with the interpreter lock held, so calls from several threads
-// come one after another.
+// Everything happens on the calling thread with the interpreter lock held, so steps from several threads come
+// one after another. A long block of steps asks for signals in between, whose handlers may let others in.
 class Stream {
  public:
   static std::unique_ptr<Stream> make(Cell cell, const Kernels& kernels,

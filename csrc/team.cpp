@@ -57,13 +57,14 @@ std::atomic<bool> openmp_usable{true};  // false in a child whose pool could not
 std::atomic<bool> flush{true};
 std::atomic<bool> always_share{false};
 
-// This thread's calls without a rest between them count as one run: its first calls stay on one thread, since
-// waking libgomp's sleeping threads takes milliseconds. Where the others come late although they were awake,
-// because another pool of threads or another process has their cores, the next run must be longer.
+// This thread's calls that are worth sharing, without a rest between them, count as one run: its first ones
+// stay on one thread, since waking libgomp's sleeping threads takes milliseconds. Where the others come late
+// although they were awake, because another pool of threads or another process has their cores, the next run
+// must be longer.
 constexpr double kWorthSharing = 100, kWorthWaking = 5000, kLongestWait = 1e6;  // microseconds on one thread
 constexpr std::chrono::milliseconds kRest{10};
 constexpr std::chrono::microseconds kLate{300};
-thread_local Clock::time_point last_work;    // when its last call ended
+thread_local Clock::time_point last_work;    // when the last of them ended, or should end by the estimate
 thread_local Clock::time_point last_region;  // when its last call of several threads ended
 thread_local double run_length = 0;          // of the calls of this run
 thread_local double needed_length = kWorthWaking;
@@ -145,7 +146,9 @@ bool worth_a_team(double microseconds) {
   if (team_size() == 1) return false;
   if (always_share.load(std::memory_order_relaxed)) return true;
   if (microseconds < kWorthSharing) return false;
-  if (Clock::now() - last_work > kRest) run_length = 0;
+  const Clock::time_point now = Clock::now();
+  if (now - last_work > kRest) run_length = 0;
+  last_work = now + std::chrono::microseconds(int64_t(std::min(microseconds, kLongestWait)));
   run_length += microseconds;
   return microseconds >= kWorthWaking || run_length >= needed_length;
 }
@@ -157,7 +160,6 @@ void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
   if (threads == 1) {
     KernelMode guard(flushing);
     body(argument, Member{0, 1, nullptr});
-    last_work = Clock::now();
     return;
   }
   Barrier barrier;

@@ -24,7 +24,7 @@ from parity import (
     torch_results,
     torch_twin,
 )
-from tolerances import TOLERANCES
+from tolerances import TOLERANCES, assert_same_bits
 
 import bptt
 from bptt import reference
@@ -615,6 +615,23 @@ def test_impossible_size_is_a_memory_error(backend):
     x = np.broadcast_to(np.float32(0), (2**40, 2**20, 1))
     with pytest.raises(MemoryError):
         bptt.RNN(1, 64, backend=backend)(x)
+    none = np.broadcast_to(np.float32(0), (0, 2**58, 1))
+    with pytest.raises(MemoryError):
+        bptt.RNN(1, 64, batch_first=True, backend=backend)(none)
+
+
+def test_an_own_constructor_may_replace_arrays(cell, backend):
+    """What `params` shows is what is computed with, in a call, in training and in a stream."""
+    tied, other = layer_of(cell, backend), layer_of(cell, backend)
+    tied._params = {name: array * 2 for name, array in other.params.items()}
+    for array in other.params.values():
+        array *= 2
+    x = numbers().normal(size=(4, 2, 5)).astype(tied.dtype)
+    assert_same_bits(tied(x)[0], other(x)[0], "y")
+    (y, _, pullback), (z, _, wanted) = tied.vjp(x), other.vjp(x)
+    assert_same_bits(pullback(np.ones_like(y)).x, wanted(np.ones_like(z)).x, "dx")
+    if backend == "compiled" and not tied.bidirectional:
+        assert_same_bits(tied.stream(2).steps(x), y, "y of a stream")
 
 
 def test_lists_integers_and_any_strides_are_numbers(cell, backend):

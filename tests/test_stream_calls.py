@@ -149,6 +149,25 @@ def test_denormals_and_the_callers_mode(mode: Mode, mxcsr: int, flush: bool) -> 
     assert_same_bits(stream.state, last, "state")
 
 
+@pytest.mark.parametrize("mxcsr", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("flush", [True, False], ids=["flush", "keep"])
+def test_biases_are_added_in_the_kernels_mode(mode: Mode, mxcsr: int, flush: bool) -> None:
+    """Two denormals make a normal number, unless they are flushed; and thirds need rounding."""
+    layer = bptt.RNN(1, 2, nonlinearity="identity")
+    for name, array in layer.params.items():
+        array[...] = (1e-38, 1 / 3) if "bias_ih" in name else (1e-38, 1e-9) if "bias" in name else 0
+    bptt.set_flush_denormal(flush)
+    x = np.zeros((1, 1, 1), "f")
+    mode.set(mxcsr)
+    stream = layer.stream()
+    after = mode.get()
+    mode.set(mode.before)
+    assert f"{after:x}" == f"{mxcsr:x}"
+    y = layer(x)[0]
+    assert (y[0, 0, 0] == 0) == flush
+    assert_same_bits(stream.step(x[0]), y[0], "y")
+
+
 # ---- threads
 
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import pytest
-from cells import CELLS, LSTM, Arrays, Case, compute
+from cells import CELLS, LSTM, Arrays, Case, Cell, compute
+from numpy.typing import NDArray
 from processes import output
 from tolerances import assert_same_bits
 
@@ -48,6 +50,33 @@ def assert_all_same_bits(actual: Arrays, expected: Arrays) -> None:
     assert actual.keys() == expected.keys()
     for name, value in actual.items():
         assert_same_bits(value, expected[name], name)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+@pytest.mark.parametrize("T", [3, 200])
+def test_a_wide_input_has_the_same_bits_for_every_team(cell: Cell, T: int) -> None:
+    """Panels of over 4 MiB, which members who take rows share instead of packing their own."""
+    inputs = (4 << 20) // (4 * cell.gates * 48) + 1
+    x, arguments = wide(cell, T, inputs)
+    _core.set_always_share(False)
+    expected = cell.forward(functional, {"x": x, **arguments}).y
+    for team in (1, 2, 3, 9):  # more members than sequences, too
+        team_of(team)
+        assert_same_bits(
+            cell.forward(functional, {"x": x, **arguments}).y, expected, f"y of {team}"
+        )
+    alone = cell.forward(functional, {"x": x[:, 2:3], **arguments}).y
+    assert_same_bits(alone, expected[:, 2:3], "y of one sequence alone")
+
+
+def wide(cell: Cell, T: int, inputs: int) -> tuple[NDArray[Any], Arrays]:
+    rng = np.random.default_rng(0)
+    rows, H, N = cell.gates * 48, 48, 7
+    one = rng.normal(size=(N, inputs)).astype("f")
+    arguments = {"w_ih": rng.normal(0, 0.01, (rows, inputs)).astype("f")}
+    arguments["w_hh"] = rng.normal(0, 0.2, (rows, H)).astype("f")
+    arguments["b_ih"] = rng.normal(size=rows).astype("f")
+    return np.broadcast_to(one, (T, N, inputs)), arguments
 
 
 # ---- Python threads that call at once

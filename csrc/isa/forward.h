@@ -15,7 +15,9 @@ template <class C, class T>
 struct ForwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
-  static constexpr int64_t kFewRows = 16;
+  static constexpr int64_t kFewRows = 16;                             // of a step: too few to fill tiles with
+  static constexpr int64_t kLongStep = 1 << 20;    // N*H*H of a step after which Ctrl-C is asked for
+  static constexpr int64_t kOwnPanels = 4 << 20;   // bytes of panels that each member may have of its own
   static constexpr int64_t kAheadRows = 128;       // made at once
   static constexpr int64_t kResident = 512 << 10;  // bytes of weights that stay in a member's cache
 
@@ -52,7 +54,8 @@ struct ForwardPass {
   const C cell;
   const Division how;
   Stop stop;
-  int64_t units, width;  // padded; of a row of preactivations
+  int64_t units, width;   // padded; of a row of preactivations
+  const bool own_panels;  // each member has its own
   Kept<C, T> kept;
   States<T> states;
   Panels shared;
@@ -67,6 +70,7 @@ struct ForwardPass {
         how(call.panels ? Division::kOne : division<C, T>(call.shape)),
         units(padded<T>(shape.H)),
         width(units * C::slots),
+        own_panels(how == Division::kRows && int64_t(panel_bytes(shape)) <= kOwnPanels),
         kept(keep(call)),
         states(call.kept ? kept.states : States<T>(arena, shape, C::has_c, 0, nullptr)),
         shared(shared_panels(arena)),
@@ -81,7 +85,7 @@ struct ForwardPass {
   Panels shared_panels(Arena& arena) const {
     Arena packed(call.panels);
     if (call.panels) return take_panels(packed, shape);
-    return how == Division::kRows ? Panels{} : take_panels(arena, shape);
+    return own_panels ? Panels{} : take_panels(arena, shape);
   }
   static Panels take_panels(Arena& arena, const Shape& shape) {
     const int64_t units = padded<T>(shape.H);
@@ -93,7 +97,7 @@ struct ForwardPass {
   }
   PerMember take_member(Arena& arena) const {
     PerMember p;
-    p.panels = how == Division::kRows ? take_panels(arena, shape) : shared;
+    p.panels = own_panels ? take_panels(arena, shape) : shared;
     p.x = arena.take<const T*>(max(shape.N, kAheadRows));
     p.h = arena.take<const T*>(shape.N);
     p.y = arena.take<T*>(shape.N);
@@ -112,6 +116,7 @@ struct ForwardPass {
   static int64_t widest(int64_t rows) { return max(kNarrow, kAccumulators / max(1, rows) / C::x_count); }
 
   void operator()(const Member& m) {
+    static_assert(C::x_count == C::h_count, "x_count is meant where both are");
     const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
     const int64_t steps = steps_ahead(rows, m.count);
     const int dealt = how == Division::kUnits ? m.count : 1;
@@ -124,17 +129,28 @@ struct ForwardPass {
     const PerMember mine = take_member(arena);
     const bool once = shape.T == 1 && rows <= kMaxRows && !call.panels;
     const int64_t first = groups.begin(share.group_begin);
-    const Factor by_x = factor_x(mine.panels, once, steps < shape.T || call.panels ? -1 : first);
+    // Else panels are there before the first step: given, or packed by all for all.
+    const bool as_used = !call.panels && (own_panels || how != Division::kRows);
+    const Factor by_x = factor_x(mine.panels, once, as_used && steps >= shape.T ? first : -1);
     const Factor by_h = factor_h(mine.panels, once);
 
     clear_past_end(schedule, shape, call.y, shape.H, m);
     for (int64_t j = 0; j < share.slots.n; ++j) begin(groups, share, share.slots.slot(j));
-    if (!call.panels) add_biases(mine.panels.bias, first, groups.begin(share.group_end));
+    if (as_used) {
+      add_biases(mine.panels.bias, first, groups.begin(share.group_end));
+    } else if (!call.panels) {
+      pack_part(by_x, x_groups, m);
+      pack_part(by_h, groups, m);
+      const int64_t blocks = units / L;
+      add_biases(shared.bias, part_begin(blocks, m.count, m.index), part_begin(blocks, m.count, m.index + 1));
+      m.barrier();
+    }
     if (share.waits) m.barrier();
+    if (share.slots.n == 0) return;  // only those who take rows may have none, and they do not wait
 
     for (int64_t s0 = 0; s0 < shape.T && schedule.count(s0) > 0; s0 += steps) {
       const int64_t s1 = min(s0 + steps, shape.T);
-      if (steps > 1) look_ahead(by_x, x_groups, x_share, s0, s1, mine);
+      if (steps > 1) look_ahead(by_x, x_groups, x_share, s0, s1, as_used, mine);
       T* ahead = mine.ahead;
       for (int64_t s = s0; s < s1; ++s) {
         const int64_t n = share.slots.below(schedule.count(s));
@@ -148,7 +164,7 @@ struct ForwardPass {
           // back and forth, so that what the caches hold of the weights is met first
           const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
           const int64_t first = group.first * C::slots * L, values = group.size * C::slots * L;
-          if (s == 0 && !call.panels) {
+          if (s == 0 && as_used) {
             if (steps == 1) pack(by_x, group);
             pack(by_h, group);
           }
@@ -166,15 +182,11 @@ struct ForwardPass {
         ahead += n * width;
         for (int64_t j = share.slots.below(s + 1 < shape.T ? schedule.count(s + 1) : 0); j < n; ++j)
           end(groups, share, s, share.slots.slot(j));
-        if (share.waits) {
-          if (s + 1 == s1) stop.tell(m, s, call.stop);
-          m.barrier();
-          if (stop.heard(s)) return;
-        }
-      }
-      if (!share.waits) {
-        stop.tell(m, 0, call.stop);
-        if (stop.heard(0)) return;
+        const bool asks = s + 1 == s1 || shape.N * shape.H * shape.H >= kLongStep;
+        const int64_t turn = share.waits ? s : 0;
+        if (asks) stop.tell(m, turn, call.stop);
+        if (share.waits) m.barrier();
+        if (asks && stop.heard(turn)) return;
       }
     }
   }
@@ -213,12 +225,12 @@ struct ForwardPass {
 
   // the preactivations' beginnings of steps s0..s1-1
   void look_ahead(const Factor& by_x, const Groups<T>& groups, const Share& share, int64_t s0, int64_t s1,
-                  const PerMember& mine) const {
+                  bool as_used, const PerMember& mine) const {
     int64_t rows = 0;
     for (int64_t s = s0; s < s1; ++s) rows += x_rows(share, s, mine.x + rows);
     for (int64_t g = share.group_begin; g < share.group_end; ++g) {
       const Group group = groups[g];
-      if (s0 == 0 && !call.panels) pack(by_x, group);
+      if (s0 == 0 && as_used) pack(by_x, group);
       for_tiles(rows, tile_rows(group.size * C::x_count), [&](int64_t row, int64_t size) {
         T* a[kMaxRows];
         for (int64_t r = 0; r < size; ++r) a[r] = mine.ahead + (row + r) * width + group.first * C::slots * L;
@@ -227,7 +239,12 @@ struct ForwardPass {
     }
   }
 
-  // just before the first use, so that the panel is in a cache then
+  void pack_part(const Factor& by, const Groups<T>& groups, const Member& m) const {
+    for (int64_t g = part_begin(groups.count, m.count, m.index);
+         g < part_begin(groups.count, m.count, m.index + 1); ++g)
+      pack(by, groups[g]);
+  }
+  // where it can be, just before the first use, so that the panel is in a cache then
   void pack(const Factor& by, const Group& group) const {
     if (by.unpacked) return;
     T* const panel = by.panel(group);
@@ -338,7 +355,9 @@ size_t panel_bytes(const Shape& shape) {
 
 template <class C, class T>
 void pack(const Forward<T>& call) {
-  ForwardPass<C, T>(call, Arena(nullptr)).pack_all();
+  const ForwardPass<C, T> pass(call, Arena(nullptr));
+  auto body = [&](const Member&) { pass.pack_all(); };  // in the mode that calls have, for the biases' sum
+  run(1, body);
 }
 
 template <class C, class T>

@@ -88,7 +88,7 @@ struct Groups {
 // How the recurrence is divided among a team. No bit of any result depends on it.
 //   kRows:  each member takes its sequences through all steps and never waits
 //   kUnits: each member has its hidden units of all sequences, with a barrier a step
-//   kOne:   a step is too small to share
+//   kOne:   one thread: a step is too small to share, or panels are given
 enum class Division { kRows, kUnits, kOne };
 
 template <class C, class T>

@@ -1,4 +1,5 @@
-// Matrices packed for the product: [group][k][vector][lane], so that every load is in order. Only lanes are
+// Matrices packed for the product: [group][k][vector][lane], so that every load is in order; and the product
+// with one that is used but once, as it is, whose order of sums must be that of product.h. Only lanes are
 // padded, with zeros; k never is, since 0 * NaN would leak.
 #pragma once
 

@@ -1,4 +1,5 @@
-// The one inner loop that all matrix work is made of.
+// The one inner loop that all matrix work is made of, but for matrices that are used once: product_unpacked
+// in panels.h makes the same sums in the same order.
 //
 // A tile of `rows` x `vectors` outputs is increased by the product of `rows` rows of left factors, read one
 // value at a time, and a panel, read in order: panel[k][vector][lane]. A sum of more than kBlock terms is

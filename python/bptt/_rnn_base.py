@@ -117,17 +117,10 @@ class Recurrent(Module, Generic[State]):
                 stacklevel=2 if type(self).__init__ is Recurrent.__init__ else 3,
             )
         self._directions = 2 if self.bidirectional else 1
-        self._names = [
-            self._four_names(k)[: 4 if self.bias else 2]
-            for k in range(self.num_layers * self._directions)
-        ]
+        # of each layer and direction; without biases two of the four have no array
+        self._fours = [self._four_names(k) for k in range(self.num_layers * self._directions)]
         bound = 1 / math.sqrt(self.hidden_size)
         self._params = uniform(self._shapes(), bound, self.dtype, self._rng)
-        # the live arrays again, as the functions take them
-        self._weights = [
-            [self._params.get(name) for name in self._four_names(k)]
-            for k in range(len(self._names))
-        ]
 
     def __repr__(self) -> str:
         changed = [f"{name}={value!r}" for name, value in self._changed().items()]
@@ -211,6 +204,7 @@ class Recurrent(Module, Generic[State]):
             )
         states = self._split("state", state, N, layout.batched)
         D, H, top = self._directions, self.hidden_size, self.num_layers - 1
+        weight = self._params.get
         forward = getattr(_BACKENDS[self.backend], self._forward_name)
         options = self._options()  # only what differs from the defaults, to pass little
         options["training"] = keep
@@ -234,7 +228,7 @@ class Recurrent(Module, Generic[State]):
                 if above is not None:
                     options["out"] = above[:, :, d * H : (d + 1) * H]
                     options["reverse"] = d == 1
-                result = forward(below, *self._weights[k], *initial, **options)
+                result = forward(below, *map(weight, self._fours[k]), *initial, **options)
                 caches.append(result[-1])
                 ends.append(result[1:-1])
             if above is None:
@@ -279,7 +273,7 @@ class Recurrent(Module, Generic[State]):
                     *(None if final is None else final[k] for final in dstates),
                     wrt=fields,
                 )
-                names = self._names[k]
+                names = self._fours[k][: 4 if self.bias else 2]
                 params.update(zip(names, g[1 : 1 + len(names)], strict=True))
                 starts[k] = g[5:]
                 dx = g.x if dx is None else np.add(dx, g.x, out=dx)
@@ -291,7 +285,7 @@ class Recurrent(Module, Generic[State]):
         )
 
     def _four_names(self, k: int) -> list[str]:
-        """Names of w_ih, w_hh, b_ih and b_hh of layer and direction k, with biases or without."""
+        """Names of w_ih, w_hh, b_ih and b_hh of layer and direction k."""
         layer, d = divmod(k, self._directions)
         end = f"_l{layer}{'_reverse' if d else ''}"
         return [f"{kind}{end}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
@@ -304,7 +298,8 @@ class Recurrent(Module, Generic[State]):
         for k in range(self.num_layers * D):
             inputs = self.input_size if k < D else D * H
             four = ((rows, inputs), (rows, H), (rows,), (rows,))
-            shapes.update(zip(self._names[k], four, strict=False))
+            names = self._fours[k][: 4 if self.bias else 2]
+            shapes.update(zip(names, four, strict=False))
         return shapes
 
     def _options(self) -> dict[str, Any]:
@@ -331,7 +326,7 @@ class Recurrent(Module, Generic[State]):
             if not isinstance(state, tuple | list) or len(state) != len(self._states):
                 raise TypeError(f"{name} is {_arguments.described(state)}, must be a pair (h, c)")
             parts = [*state]
-        LD, H, dtype = len(self._names), self.hidden_size, self.dtype
+        LD, H, dtype = len(self._fours), self.hidden_size, self.dtype
         shape = (LD, N, H) if batched else (LD, H)
         for i, part in enumerate(parts):
             if type(part) is not np.ndarray or part.shape != shape or part.dtype != dtype:

@@ -32,9 +32,10 @@ class Stream(_core.Stream):
             raise ValueError("bidirectional is True, must be False: a stream does not know the end")
         if layer.backend != "compiled":
             raise ValueError(f"backend is {layer.backend!r}, must be 'compiled' for a stream")
+        params, fours = layer.params, layer._fours
         self._start(
             layer._cell,
-            [[None if w is None else w.copy() for w in four] for four in layer._weights],
+            [[params[name].copy() if name in params else None for name in four] for four in fours],
             _checks.as_size("batch", batch),
             layer._options(),
             layer.batch_first,
@@ -66,7 +67,7 @@ class Stream(_core.Stream):
         return f"<Stream of {cell.upper()}({self._inputs}, {hidden}, {layers}), batch={batch}>"
 
     def steps(self, x: Any, out: Array | None = None) -> Array:
-        """Advance by a block of T steps in one call.
+        """Advance by a block of T steps in one call, which keeps the interpreter lock.
 
         Parameters
         ----------
@@ -142,6 +143,8 @@ class Stream(_core.Stream):
         IndexError
             A row is out of range, or `rows` is no index.
         """
+        if isinstance(rows, tuple):
+            raise IndexError(f"rows is {rows}, must be an index of one axis")
         chosen = np.zeros(self._shape[1], bool)
         chosen[slice(None) if rows is None else rows] = True
         self.clear(chosen)
