@@ -63,12 +63,20 @@ struct BackwardPass {
     return {arena, call.shape, call.schedule.first_row[call.shape.T], call.schedule.first_row};
   }
 
+  // Vectors in a group of the columns of a product with D: many where the rows are few, so that there are
+  // always enough sums under way.
+  static int64_t widest(int64_t rows) { return max(kMaxVectors, kAccumulators / max(1, rows)); }
+
   void operator()(const Member& m) {
-    const Groups<T> groups(shape.H, kMaxVectors, how == Division::kUnits ? m.count : 1);
-    const Groups<T> x_groups(shape.I, kMaxVectors, 1);
+    const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
+    const Groups<T> groups(shape.H, widest(rows), how == Division::kUnits ? m.count : 1);
+    const Groups<T> dx_groups(shape.I, widest(chunk_rows), 1);
+    const Groups<T> h_groups(shape.H, kMaxVectors, 1), x_groups(shape.I, kMaxVectors, 1);  // of dw
     const Share share(how, schedule, shape.N, groups.count, m);
-    prepare(groups, x_groups, share, m);
+    prepare(groups, dx_groups, share, m);
     m.barrier();
+
+    bool fresh = true;  // nothing has been added to dw
 
     for (int64_t chunk = ceil_div(shape.T, chunk_steps) - 1; chunk >= 0; --chunk) {
       const int64_t a = chunk * chunk_steps, b = min(a + chunk_steps, shape.T);
@@ -83,15 +91,22 @@ struct BackwardPass {
       for (int64_t g = share.group_begin; (a > 0 || call.dh_0) && g < share.group_end; ++g)
         recur(groups, g, share, a, a);
 
-      gather(groups, x_groups, a, b, m);
+      gather(h_groups, x_groups, a, b, m);
       m.barrier();
-      if (call.dx.data) input_gradients(x_groups, a, b, m);
-      if (call.dw_hh) weight_gradients<C::h_count>(groups, h, call.dw_hh, C::h_first, C::h_gate, a, b, m);
-      if (call.dw_ih) weight_gradients<C::x_count>(x_groups, x, call.dw_ih, C::x_first, C::x_gate, a, b, m);
+      if (call.dx.data) input_gradients(dx_groups, a, b, m);
+      if (call.dw_hh)
+        weight_gradients<C::h_count>(h_groups, h, call.dw_hh, C::h_first, C::h_gate, a, b, fresh, m);
+      if (call.dw_ih)
+        weight_gradients<C::x_count>(x_groups, x, call.dw_ih, C::x_first, C::x_gate, a, b, fresh, m);
+      fresh = false;
       if (call.db_ih || call.db_hh) bias_gradients(a, b, m);
       stop.tell(m, chunk, call.stop);
       m.barrier();
       if (stop.heard(chunk)) return;
+    }
+    if (fresh) {
+      clear(call.dw_hh, C::gates * shape.H * shape.H, m);
+      clear(call.dw_ih, C::gates * shape.H * shape.I, m);
     }
     finish(groups, share, m);
   }
@@ -101,11 +116,11 @@ struct BackwardPass {
   int64_t row_of(int64_t a, int64_t s) const { return schedule.first_row[s] - schedule.first_row[a]; }
   T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * C::slots * L; }
 
-  void prepare(const Groups<T>& groups, const Groups<T>& x_groups, const Share& share,
+  void prepare(const Groups<T>& groups, const Groups<T>& dx_groups, const Share& share,
                const Member& m) const {
     if (shape.T > 1 || call.dh_0) pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
     if (call.dx.data) {
-      pack_weights<C::x_count>(w_ih, x_groups, call.w_ih, C::x_gate, m);
+      pack_weights<C::x_count>(w_ih, dx_groups, call.w_ih, C::x_gate, m);
       clear_past_end(schedule, shape, call.dx, shape.I, m);
     }
     for (int64_t j = 0; j < share.slots.n; ++j) {
@@ -117,8 +132,6 @@ struct BackwardPass {
       begin(dh, call.dh_n);
       if constexpr (C::has_c) begin(dc, call.dc_n);
     }
-    clear(call.dw_hh, C::gates * shape.H * shape.H, m);
-    clear(call.dw_ih, C::gates * shape.H * shape.I, m);
     clear(db, units * C::slots, m);
   }
 
@@ -152,16 +165,17 @@ struct BackwardPass {
         tile[i] = dh + slot * units + first * L;
         left.row[i] = gradients(0, row_of(a, s) + slot) + C::h_first * L;
       }
-      multiply<C::h_count>(tile, left, w_hh + first * L * C::h_count * shape.H, size, rows);
+      multiply<C::h_count>(tile, left, w_hh + first * L * C::h_count * shape.H, size, rows, false);
     });
   }
 
   // tile += sum over gates and units of D w
   template <int count>
-  void multiply(T* const* tile, LeftRows<T>& left, const T* panel, int64_t size, int64_t rows) const {
-    const Product<T> product = kProducts<T, Left::kBlocked>(size, rows);
+  void multiply(T* const* tile, LeftRows<T>& left, const T* panel, int64_t size, int64_t rows,
+                bool fresh) const {
+    const Product<T> product = kProducts<T, Left::kBlocked, kAccumulators>(size, rows);
     for (int j = 0; j < count; ++j) {
-      product(tile, left, panel + j * shape.H * size * L, shape.H);
+      product(tile, left, panel + j * shape.H * size * L, shape.H, fresh && j == 0);
       for (int64_t i = 0; i < rows; ++i) left.row[i] += L;
     }
   }
@@ -199,7 +213,7 @@ struct BackwardPass {
   }
 
   // panels of the chunk's inputs and previous states, and where its rows of dx go
-  void gather(const Groups<T>& groups, const Groups<T>& x_groups, int64_t a, int64_t b,
+  void gather(const Groups<T>& h_groups, const Groups<T>& x_groups, int64_t a, int64_t b,
               const Member& m) const {
     for (int64_t s = a; s < b; ++s) {
       const int64_t n = schedule.count(s);
@@ -209,7 +223,7 @@ struct BackwardPass {
         const int64_t t = schedule.time(s, slot), sequence = schedule.sequence[slot];
         if (call.dx.data) dx_rows[row] = call.dx.at(t, sequence);
         if (call.dw_ih) pack_columns(x, x_groups, row, call.x.at(t, sequence));
-        if (call.dw_hh) pack_columns(h, groups, row, kept.states.h + kept.states.index(s - 1, slot));
+        if (call.dw_hh) pack_columns(h, h_groups, row, kept.states.h + kept.states.index(s - 1, slot));
       }
     }
   }
@@ -225,20 +239,16 @@ struct BackwardPass {
     for (int64_t g = 0; g < columns.count; ++g) {
       const int64_t size = columns.size(g), first = columns.begin(g);
       for_tiles(mine, tile_rows(size), [&](int64_t j, int64_t rows) {
-        alignas(kAlign) T sums[kMaxRows * kMaxVectors * L];
-        memset(sums, 0, size_t(rows * size * L) * sizeof(T));
         LeftRows<T> left{};
         left.stride = block_stride;
-        T* tile[kMaxRows]{};
+        T* out[kMaxRows]{};
         for (int64_t i = 0; i < rows; ++i) {
-          tile[i] = sums + i * size * L;
+          out[i] = dx_rows[begin + j + i] + first * L;
           left.row[i] = gradients(0, begin + j + i) + C::x_first * L;
         }
-        multiply<C::x_count>(tile, left, w_ih + first * L * C::x_count * shape.H, size, rows);
-        for (int64_t i = 0; i < rows; ++i)
-          for (int64_t v = 0; v < size; ++v)
-            store_first(dx_rows[begin + j + i] + (first + v) * L, load(tile[i] + v * L),
-                        columns.lanes(first + v));
+        at_tile(columns, g, out, rows, true, [&](T* const* tile) {
+          multiply<C::x_count>(tile, left, w_ih + first * L * C::x_count * shape.H, size, rows, true);
+        });
       });
     }
   }
@@ -256,7 +266,7 @@ struct BackwardPass {
   // dw += D' columns
   template <int count>
   void weight_gradients(const Groups<T>& columns, const T* panels, T* dw, int first_slot, int (*gate)(int),
-                        int64_t a, int64_t b, const Member& m) const {
+                        int64_t a, int64_t b, bool fresh, const Member& m) const {
     const int64_t items = units / L * columns.count;
     for (int64_t item = part_begin(items, m.count, m.index); item < part_begin(items, m.count, m.index + 1);
          ++item) {
@@ -264,39 +274,43 @@ struct BackwardPass {
       const int64_t size = columns.size(g), first = columns.begin(g);
       const int64_t lanes = min(L, shape.H - block * L);
       const T* panel = panels + first * L * chunk_rows;
+      bool empty = fresh;
       for_blocks(a, b, [&](int64_t row, int64_t rows) {
         for (int j = 0; j < count; ++j)
           for_tiles(lanes, tile_rows(size), [&](int64_t lane, int64_t n) {
             LeftRows<T> left{};
             left.stride = C::slots * L;
             left.row[0] = gradients(block, row) + (first_slot + j) * L + lane;
-            T* out = dw + (gate(j) * shape.H + block * L + lane) * columns.columns + first * L;
-            add_product(columns, g, out, n, left, panel + row * size * L, rows);
+            T* out[kMaxRows]{};
+            for (int64_t i = 0; i < n; ++i)
+              out[i] = dw + (gate(j) * shape.H + block * L + lane + i) * columns.columns + first * L;
+            at_tile(columns, g, out, n, empty, [&](T* const* tile) {
+              kProducts<T, Left::kColumn>(size, n)(tile, left, panel + row * size * L, rows, empty);
+            });
           });
+        empty = false;
       });
     }
   }
 
-  // n rows of dw += left panel; by way of a padded tile where the group's last vector is not full
-  void add_product(const Groups<T>& columns, int64_t g, T* dw, int64_t n, const LeftRows<T>& left,
-                   const T* panel, int64_t terms) const {
-    const int64_t size = columns.size(g), stride = columns.columns;
-    const Product<T> product = kProducts<T, Left::kColumn>(size, n);
+  // f(tile) for n rows of an array at the columns of a group: the rows themselves, or a padded tile in their
+  // place where the group's last vector is not full
+  template <class F>
+  BPTT_INLINE void at_tile(const Groups<T>& columns, int64_t g, T* const* out, int64_t n, bool fresh,
+                           const F& f) const {
+    if (columns.full(g)) return f(out);
+    const int64_t size = columns.size(g);
+    alignas(kAlign) T values[kAccumulators * L];
     T* tile[kMaxRows]{};
-    if (columns.full(g)) {
-      for (int64_t i = 0; i < n; ++i) tile[i] = dw + i * stride;
-      return product(tile, left, panel, terms);
-    }
-    alignas(kAlign) T sums[kMaxRows * kMaxVectors * L];
-    const auto each = [&](const auto& f) {
+    const auto each = [&](const auto& move) {
       for (int64_t i = 0; i < n; ++i)
         for (int64_t v = 0; v < size; ++v)
-          f(sums + (i * size + v) * L, dw + i * stride + v * L, columns.lanes(columns.begin(g) + v));
+          move(tile[i] + v * L, out[i] + v * L, columns.lanes(columns.begin(g) + v));
     };
-    each([](T* sum, T* out, int64_t lanes) { store(sum, load_first(out, lanes)); });
-    for (int64_t i = 0; i < n; ++i) tile[i] = sums + i * size * L;
-    product(tile, left, panel, terms);
-    each([](T* sum, T* out, int64_t lanes) { store_first(out, load(sum), lanes); });
+    for (int64_t i = 0; i < n; ++i) tile[i] = values + i * size * L;
+    if (!fresh) each([](T* value, T* row, int64_t lanes) { store(value, load_first(row, lanes)); });
+    f(tile);
+    each([](T* value, T* row, int64_t lanes) { store_first(row, load(value), lanes); });
   }
 
   void bias_gradients(int64_t a, int64_t b, const Member& m) const {
