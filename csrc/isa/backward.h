@@ -145,38 +145,50 @@ struct BackwardPass {
   void pack_weights(T* panels, const Groups<T>& columns, const T* w, int (*gate)(int),
                     const Member& m) const {
     const int64_t rows = count * shape.H;
-    for (int64_t i = part_begin(columns.count * rows, m.count, m.index);
-         i < part_begin(columns.count * rows, m.count, m.index + 1); ++i) {
-      const int64_t g = i / rows, k = i % rows;
-      pack_row(panels + (columns.begin(g) * rows + k * columns.size(g)) * L, columns, g,
-               w + (gate(int(k / shape.H)) * shape.H + k % shape.H) * columns.columns);
+    for (int64_t k = part_begin(rows, m.count, m.index); k < part_begin(rows, m.count, m.index + 1); ++k) {
+      const T* row = w + (gate(int(k / shape.H)) * shape.H + k % shape.H) * columns.columns;
+      for (int64_t g = 0; g < columns.count; ++g)
+        pack_row(panels + (columns.begin(g) * rows + k * columns.size(g)) * L, columns, g, row);
     }
   }
 
   // dh_{s-1} += D_s w_hh, for the units of a group
   void recur(const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s) const {
-    const int64_t size = groups.size(g), first = groups.begin(g);
-    for_tiles(share.slots.below(schedule.count(s)), tile_rows(size), [&](int64_t j, int64_t rows) {
-      LeftRows<T> left{};
-      left.stride = block_stride;
-      T* tile[kMaxRows]{};
-      for (int64_t i = 0; i < rows; ++i) {
-        const int64_t slot = share.slots.slot(j + i);
-        tile[i] = dh + slot * units + first * L;
-        left.row[i] = gradients(0, row_of(a, s) + slot) + C::h_first * L;
-      }
-      multiply<C::h_count>(tile, left, w_hh + first * L * C::h_count * shape.H, size, rows, false);
-    });
+    multiply<C::h_count>(
+        groups, g, w_hh, C::h_first, share.slots.below(schedule.count(s)), false,
+        [&](int64_t j) {
+          const int64_t slot = share.slots.slot(j);
+          return DRow{gradients(0, row_of(a, s) + slot), dh + slot * units};
+        },
+        [](T* const* out, int64_t, bool, const auto& f) { f(out); });
   }
 
-  // tile += sum over gates and units of D w
-  template <int count>
-  void multiply(T* const* tile, LeftRows<T>& left, const T* panel, int64_t size, int64_t rows,
-                bool fresh) const {
-    const Product<T> product = kProducts<T, Left::kBlocked, kAccumulators>(size, rows);
+  struct DRow {
+    const T* d;
+    T* out;
+  };
+  // The rows' out += sum over gates and units of D w, at the columns of a group. Gate by gate, so that a
+  // gate's panel stays in a cache for all rows. at(out, rows, fresh, f) calls f(tile).
+  template <int count, class Rows, class At>
+  BPTT_INLINE void multiply(const Groups<T>& columns, int64_t g, const T* panels, int first_slot, int64_t n,
+                            bool fresh, const Rows& row, const At& at) const {
+    const int64_t size = columns.size(g), first = columns.begin(g);
     for (int j = 0; j < count; ++j) {
-      product(tile, left, panel + j * shape.H * size * L, shape.H, fresh && j == 0);
-      for (int64_t i = 0; i < rows; ++i) left.row[i] += L;
+      const T* panel = panels + (first * count + j * size) * L * shape.H;
+      for_tiles(n, tile_rows(size), [&](int64_t begin, int64_t rows) {
+        LeftRows<T> left{};
+        left.stride = block_stride;
+        T* out[kMaxRows]{};
+        for (int64_t i = 0; i < rows; ++i) {
+          const DRow its = row(begin + i);
+          left.row[i] = its.d + (first_slot + j) * L;
+          out[i] = its.out + first * L;
+        }
+        at(out, rows, fresh && j == 0, [&](T* const* tile) {
+          kProducts<T, Left::kBlocked, kAccumulators>(size, rows)(tile, left, panel, shape.H,
+                                                                  fresh && j == 0);
+        });
+      });
     }
   }
 
@@ -235,22 +247,13 @@ struct BackwardPass {
   // dx = D w_ih
   void input_gradients(const Groups<T>& columns, int64_t a, int64_t b, const Member& m) const {
     const int64_t all = row_of(a, b), begin = part_begin(all, m.count, m.index);
-    const int64_t mine = part_begin(all, m.count, m.index + 1) - begin;
-    for (int64_t g = 0; g < columns.count; ++g) {
-      const int64_t size = columns.size(g), first = columns.begin(g);
-      for_tiles(mine, tile_rows(size), [&](int64_t j, int64_t rows) {
-        LeftRows<T> left{};
-        left.stride = block_stride;
-        T* out[kMaxRows]{};
-        for (int64_t i = 0; i < rows; ++i) {
-          out[i] = dx_rows[begin + j + i] + first * L;
-          left.row[i] = gradients(0, begin + j + i) + C::x_first * L;
-        }
-        at_tile(columns, g, out, rows, true, [&](T* const* tile) {
-          multiply<C::x_count>(tile, left, w_ih + first * L * C::x_count * shape.H, size, rows, true);
-        });
-      });
-    }
+    for (int64_t g = 0; g < columns.count; ++g)
+      multiply<C::x_count>(
+          columns, g, w_ih, C::x_first, part_begin(all, m.count, m.index + 1) - begin, true,
+          [&](int64_t j) { return DRow{gradients(0, begin + j), dx_rows[begin + j]}; },
+          [&](T* const* out, int64_t rows, bool fresh, const auto& f) {
+            at_tile(columns, g, out, rows, fresh, f);
+          });
   }
 
   // f(first row, rows) for the blocks of sums over a chunk's rows, in descending order
@@ -263,7 +266,8 @@ struct BackwardPass {
     }
   }
 
-  // dw += D' columns
+  // dw += D' columns. Sums of several blocks are gathered in a tile of their own: rows of dw may be a power
+  // of two apart, which caches bear badly.
   template <int count>
   void weight_gradients(const Groups<T>& columns, const T* panels, T* dw, int first_slot, int (*gate)(int),
                         int64_t a, int64_t b, bool fresh, const Member& m) const {
@@ -274,6 +278,19 @@ struct BackwardPass {
       const int64_t size = columns.size(g), first = columns.begin(g);
       const int64_t lanes = min(L, shape.H - block * L);
       const T* panel = panels + first * L * chunk_rows;
+      const bool apart = chunk_rows > kBlock || !columns.full(g);
+      alignas(kAlign) T sums[count * L * kMaxVectors * L];
+      T* row_of[count * L];
+      const auto out = [&](int64_t i) {
+        return dw + (gate(int(i / L)) * shape.H + block * L + i % L) * columns.columns + first * L;
+      };
+      const auto each = [&](const auto& move) {
+        for (int64_t i = 0; i < count * L; ++i)
+          for (int64_t v = 0; v < size && i % L < lanes; ++v)
+            move(row_of[i] + v * L, out(i) + v * L, columns.lanes(first + v));
+      };
+      for (int64_t i = 0; i < count * L; ++i) row_of[i] = apart ? sums + i * size * L : out(i);
+      if (apart && !fresh) each([](T* sum, T* to, int64_t n) { store(sum, load_first(to, n)); });
       bool empty = fresh;
       for_blocks(a, b, [&](int64_t row, int64_t rows) {
         for (int j = 0; j < count; ++j)
@@ -281,15 +298,12 @@ struct BackwardPass {
             LeftRows<T> left{};
             left.stride = C::slots * L;
             left.row[0] = gradients(block, row) + (first_slot + j) * L + lane;
-            T* out[kMaxRows]{};
-            for (int64_t i = 0; i < n; ++i)
-              out[i] = dw + (gate(j) * shape.H + block * L + lane + i) * columns.columns + first * L;
-            at_tile(columns, g, out, n, empty, [&](T* const* tile) {
-              kProducts<T, Left::kColumn>(size, n)(tile, left, panel + row * size * L, rows, empty);
-            });
+            kProducts<T, Left::kColumn>(size, n)(row_of + j * L + lane, left, panel + row * size * L, rows,
+                                                 empty);
           });
         empty = false;
       });
+      if (apart) each([](T* sum, T* to, int64_t n) { store_first(to, load(sum), n); });
     }
   }
 

@@ -80,8 +80,11 @@ void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t te
       for (int64_t k = begin; k < end; ++k) multiply_add(k * stride);
     } else {
       int64_t offset = begin / L * stride, k = begin;
-      for (; k + L <= end; k += L, offset += stride)
+      for (; k + L <= end; k += L, offset += stride) {
+#pragma GCC unroll 12
+        for (int m = 0; m < rows; ++m) __builtin_prefetch(row[m] + offset + stride);  // far away: no stream
         for (int lane = 0; lane < L; ++lane) multiply_add(offset + lane);
+      }
       for (int lane = 0; k < end; ++lane, ++k) multiply_add(offset + lane);
     }
     const auto put = [&](auto before) __attribute__((always_inline)) {
