@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +30,9 @@ class Finding(NamedTuple):
     @property
     def margin(self) -> float:
         """1 at the bound, more beyond it."""
-        return self.bound / self.value if self.most else self.value / self.bound
+        if self.most:
+            return self.bound / self.value if self.value else math.inf
+        return self.value / self.bound
 
     @property
     def key(self) -> tuple[str, str, str, str]:

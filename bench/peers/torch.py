@@ -111,7 +111,7 @@ class Torch(Peer):
         return Stream([partial(step, x) for x in xs], lambda: last[0][0].numpy())
 
     def training(self, task: Task) -> Call:
-        """*Measured*: h_n instead of y's last step, and a fused Adam, are faster by some percent."""
+        """*Measured*: h_n instead of y's last step, and a fused Adam, gain some percent."""
         torch = self._torch
         module = getattr(torch.nn, LAYERS[task.cell])(*task.sizes)
         head = torch.nn.Linear(task.sizes[1], 1)
