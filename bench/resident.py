@@ -11,20 +11,15 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-def trim() -> None:
-    """Give back what malloc holds of freed memory, where a call could take its own unseen.
-
-    *Measured*: what drawing the inputs leaves behind would hide a third of a call of PyTorch's.
-    """
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-
-
 def peak(run: Callable[[], _T]) -> tuple[_T, int]:
     """The result of run(), and by how many bytes the resident size rose at most until it was there.
 
-    Not from ru_maxrss, which never falls: importing the library may have taken more than the call.
+    What malloc holds of freed memory is given back first, for a call could take its own from there
+    unseen. *Measured*: it hides up to a third of what a call of PyTorch's takes. And not from
+    ru_maxrss, which never falls: importing the library may have taken more than the call.
     """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to the present size
     before = _high_water()
     result = run()

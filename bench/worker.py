@@ -85,7 +85,6 @@ class Worker:
         self._peer.take(way)
         short = replace(case, shape=(2, *case.shape[1:]))
         first, call = (self._peer.both(c, cell, inputs.make(c, cell)) for c in (short, case))
-        resident.trim()
         first.run()
         result, taken = resident.peak(call.run)
         return taken - sum(array.nbytes for array in call.named(result).values())
