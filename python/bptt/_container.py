@@ -31,13 +31,10 @@ class Container(Module):
     @property
     def params(self) -> Mapping[str, Array]:
         """The live arrays of all layers by name; see `Module.params`."""
-        return MappingProxyType(
-            {
-                f"{path}.{name}": array
-                for path, layer in self._layers.items()
-                for name, array in layer.params.items()
-            }
-        )
+        params: dict[str, Array] = {}
+        for path, layer in self._layers.items():
+            params |= under(path, layer.params)
+        return MappingProxyType(params)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all layers; return self."""
@@ -45,6 +42,11 @@ class Container(Module):
         for layer in self._layers.values():
             layer.train(mode)
         return self
+
+
+def under(path: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Name the parameters of a layer, or their gradients, as its container does."""
+    return {f"{path}.{name}": array for name, array in arrays.items()}
 
 
 def check_layer(name: str, value: object) -> None:

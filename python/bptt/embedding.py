@@ -70,7 +70,9 @@ class Embedding(Module):
             dy = _checks.as_gradient("dy", dy, self.dtype, "(*, embedding_dim)", shape)
             if "params" not in wanted:
                 return LayerGradients(None, None)
-            dweight = _sum_by_index(x.reshape(-1), dy.reshape(x.size, -1), self.num_embeddings)
+            dweight = _sum_by_index(
+                x.reshape(-1), dy.reshape(-1, self.embedding_dim), self.num_embeddings
+            )
             if self.padding_idx is not None:
                 dweight[self.padding_idx] = 0
             return LayerGradients(None, {"weight": dweight})

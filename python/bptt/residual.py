@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from . import _checks
-from ._container import Container, check_layer
+from . import _arguments, _checks
+from ._container import Container, check_layer, under
 from .module import LayerGradients, Module, RecurrentGradients
 from .results import Array
 
@@ -64,12 +64,7 @@ class Residual(Container):
         y, end, pullback = self._run(x, state, lengths, keep=True)
         if self.stateful:
             return y, end, pullback
-
-        def stateless(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            g = pullback(dy, None, wrt)
-            return LayerGradients(g.x, g.params)
-
-        return y, stateless
+        return y, lambda dy=None, wrt=None: pullback(dy, None, wrt)
 
     def _run(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Any, Any, Any]:
         x = _checks.as_float_array("x", x)
@@ -77,18 +72,23 @@ class Residual(Container):
         if y.shape != x.shape:
             raise ValueError(f"layer gives y of shape {y.shape}, must be that of x = {x.shape}")
         # not in place: a layer of one's own may have kept y, or return its last step as the state
-        return x + y, end, partial(_pullback, pullback, x.shape, x.dtype) if keep else None
+        return x + y, end, partial(self._pullback, pullback, x.shape, x.dtype) if keep else None
 
-
-def _pullback(
-    pullback: Any,
-    shape: tuple[int, ...],
-    dtype: Any,
-    dy: Any = None,
-    dstate: Any = None,
-    wrt: Any = None,
-) -> LayerGradients | RecurrentGradients:
-    """The layer's gradients, with dx = dy + the layer's dx."""
-    dy = _checks.as_gradient("dy", dy, dtype, "the shape of y", shape)
-    g: LayerGradients | RecurrentGradients = pullback(dy, dstate, wrt)
-    return g if g.x is None else g._replace(x=dy + g.x)
+    def _pullback(
+        self,
+        pullback: Any,
+        shape: tuple[int, ...],
+        dtype: Any,
+        dy: Any = None,
+        dstate: Any = None,
+        wrt: Any = None,
+    ) -> LayerGradients | RecurrentGradients:
+        """The layer's gradients, with dx = dy + the layer's dx."""
+        dy = _checks.as_gradient("dy", dy, dtype, "the shape of y", shape)
+        kind = RecurrentGradients if self.stateful else LayerGradients
+        g = pullback(dy, dstate, _arguments.wrt(wrt, kind._fields))
+        dx = None if g.x is None else dy + g.x
+        params = None if g.params is None else under("layer", g.params)
+        return (
+            RecurrentGradients(dx, g.state, params) if self.stateful else LayerGradients(dx, params)
+        )

@@ -134,7 +134,7 @@ class MultiHeadSelfAttention(Module):
         rows = x.reshape(-1, self.embed_dim)
         qkv = affine(rows, self._params["in_proj_weight"], self._params.get("in_proj_bias"))
         qkv[:, : self.embed_dim] *= self._scale
-        heads = self._heads(layout, qkv.reshape(*x.shape[:-1], -1))
+        heads = self._heads(layout, qkv.reshape(*x.shape[:-1], 3 * self.embed_dim))
         q, k, v = heads
         weights = softmax(q @ k.swapaxes(-1, -2), self._seen(q.shape[-2], lengths))
         mixed = np.empty(x.shape, self.dtype)
@@ -154,7 +154,7 @@ class MultiHeadSelfAttention(Module):
         dmixed = dy @ self._params["out_proj.weight"]
         dgathered = self._heads(layout, dmixed.reshape(x.shape))[0]
         dqkv = np.empty((len(dy), 3 * self.embed_dim), self.dtype)
-        dq, dk, dv = self._heads(layout, dqkv.reshape(*x.shape[:-1], -1))
+        dq, dk, dv = self._heads(layout, dqkv.reshape(*x.shape[:-1], 3 * self.embed_dim))
         np.matmul(weights.swapaxes(-1, -2), dgathered, out=dv)  # gathered = weights v
         dscores = softmax_backward(weights, dgathered @ v.swapaxes(-1, -2))
         np.matmul(dscores, k, out=dq)  # scores = q k^T

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal, overload
 
 from . import _arguments
-from ._container import Container, check_layer
+from ._container import Container, check_layer, under
 from .module import Module, RecurrentGradients, RecurrentPullback
 from .results import Array
 
@@ -147,7 +147,7 @@ class Sequential(Container):
             g = pullbacks[i](dy, dstates[i], fields[i])
             dy = g.x
             if "params" in wanted:
-                params.append({f"{i}.{name}": da for name, da in (g.params or {}).items()})
+                params.append(under(str(i), g.params or {}))
             if "state" in fields[i]:
                 starts.append(g.state)
         return RecurrentGradients(
