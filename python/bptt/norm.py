@@ -68,29 +68,28 @@ class LayerNorm(Module):
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         x = self._input(x)
-        shape = x.shape
-        weight, bias = (self._row(name) for name in ("weight", "bias"))
-        z, scale = _normalised(x.reshape(-1, math.prod(self.normalized_shape)), self.eps)
-        y = z.copy() if weight is None else z * weight
-        if bias is not None:
-            y += bias
+        shape, sizes = x.shape, self.normalized_shape
+        M = math.prod(sizes)
+        weight = self._params.get("weight", np.ones(sizes, self.dtype)).reshape(M)
+        z, scale = _normalised(x.reshape(-1, M), self.eps)
+        y = z * weight
+        if "bias" in self._params:
+            y += self._params["bias"].reshape(M)
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
             wanted = _arguments.wrt(wrt, LayerGradients._fields)
             dy = _checks.as_gradient("dy", dy, self.dtype, "the shape of x", shape)
             dy = dy.reshape(z.shape)
+            along = dy * z
             dx = None
             if "x" in wanted:
-                dz = dy if weight is None else dy * weight
-                dx = _normalised_backward(z, scale, dz).reshape(shape)
+                dx = _normalised_backward(dy, along, weight, z, scale).reshape(shape)
             if "params" not in wanted:
                 return LayerGradients(dx, None)
-            params = {}
-            if weight is not None:
-                params["weight"] = sum_rows(dy * z).reshape(self.normalized_shape)
-            if bias is not None:
-                params["bias"] = sum_rows(dy).reshape(self.normalized_shape)
-            return LayerGradients(dx, params)
+            rows = {"weight": along, "bias": dy}
+            return LayerGradients(
+                dx, {name: sum_rows(rows[name]).reshape(sizes) for name in self._params}
+            )
 
         return y.reshape(shape), pullback
 
@@ -103,10 +102,6 @@ class LayerNorm(Module):
             )
         return x
 
-    def _row(self, name: str) -> Array | None:
-        array = self._params.get(name)
-        return None if array is None else array.reshape(-1)
-
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")
 def _normalised(x: Array, eps: float) -> tuple[Array, Array]:
@@ -118,9 +113,14 @@ def _normalised(x: Array, eps: float) -> tuple[Array, Array]:
 
 
 @np.errstate(invalid="ignore", over="ignore")
-def _normalised_backward(z: Array, scale: Array, dz: Array) -> Array:
-    """Return dx (R, M): dz without what mean and variance take from it."""
-    along = np.mean(dz * z, axis=1, keepdims=True)
-    dx: Array = dz - dz.mean(axis=1, keepdims=True) - z * along
+def _normalised_backward(dy: Array, along: Array, weight: Array, z: Array, scale: Array) -> Array:
+    """Return dx (R, M) from dz = dy weight, without what mean and variance take from it.
+
+    dx = scale (dz - mean(dz) - z mean(dz z)), where `along` is dy z.
+    """
+    M = len(weight)
+    dx = dy * weight
+    dx -= (dy @ weight / M)[:, np.newaxis]
+    dx -= z * (along @ weight / M)[:, np.newaxis]
     dx *= scale
     return dx

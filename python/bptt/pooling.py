@@ -76,14 +76,7 @@ class LastStep(Pooling):
 
     def _pool(self, steps: Array, lengths: Lengths) -> tuple[Array, Spread]:
         n = np.flatnonzero(lengths)
-        at = lengths[n] - 1, n
-        y = np.zeros_like(steps, shape=steps.shape[1:])
-        y[n] = steps[at]
-
-        def spread(dy: Array, dx: Array) -> None:
-            dx[at] = dy[n]
-
-        return y, spread
+        return _picked(steps, n, (lengths[n] - 1, n))
 
 
 class MaxOverTime(Pooling):
@@ -104,14 +97,7 @@ class MaxOverTime(Pooling):
         if len(n):
             there = inside(lengths[n], T)[..., np.newaxis]
             first = np.where(there, steps[:, n], -np.inf).argmax(axis=0)
-        at = first, n[:, np.newaxis], np.arange(H)
-        y = np.zeros_like(steps, shape=steps.shape[1:])
-        y[n] = steps[at]
-
-        def spread(dy: Array, dx: Array) -> None:
-            dx[at] = dy[n]
-
-        return y, spread
+        return _picked(steps, n, (first, n[:, np.newaxis], np.arange(H)))
 
 
 class MeanOverTime(Pooling):
@@ -133,3 +119,14 @@ class MeanOverTime(Pooling):
             np.copyto(dx, dy * share, where=there, casting="same_kind")
 
         return (total * share).astype(steps.dtype), spread
+
+
+def _picked(steps: Array, n: Lengths, at: tuple[Lengths, ...]) -> tuple[Array, Spread]:
+    """Pick steps[at] for the sequences n, the others have zeros."""
+    y = np.zeros(steps.shape[1:], steps.dtype)
+    y[n] = steps[at]
+
+    def spread(dy: Array, dx: Array) -> None:
+        dx[at] = dy[n]
+
+    return y, spread

@@ -89,6 +89,6 @@ class Residual(Container):
         g = pullback(dy, dstate, _arguments.wrt(wrt, kind._fields))
         dx = None if g.x is None else dy + g.x
         params = None if g.params is None else under("layer", g.params)
-        return (
-            RecurrentGradients(dx, g.state, params) if self.stateful else LayerGradients(dx, params)
-        )
+        if self.stateful:
+            return RecurrentGradients(dx, g.state, params)
+        return LayerGradients(dx, params)
