@@ -242,6 +242,18 @@ def test_repr_makes_the_layer_again(text):
     assert repr(eval(text, vars(bptt).copy())) == text
 
 
+def test_repr_of_a_layer_of_ones_own():
+    class Scaled(bptt.Module):
+        def __init__(self, size, by, scale=None, *, name="a", rng=None):
+            super().__init__()
+            self.by, self.scale, self.name = by, scale, name
+
+    assert repr(Scaled(3, 4)) == "Scaled(..., 4)"
+    assert repr(Scaled(3, 4, np.ones(2), name="b")) == (
+        "Scaled(..., 4, scale=array([1., 1.]), name='b')"
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "error", "name"),
     [

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from . import _arguments, _checks
 from .results import Array
 
@@ -70,7 +72,7 @@ class Module:
             value = getattr(self, name, parameter.default)
             if parameter.default is parameter.empty:
                 arguments.append("..." if value is parameter.empty else repr(value))
-            elif name != "rng" and value != parameter.default:
+            elif name != "rng" and np.any(value != parameter.default):
                 arguments.append(f"{name}={str(value) if name == 'dtype' else value!r}")
         return f"{type(self).__name__}({', '.join(arguments)})"
 

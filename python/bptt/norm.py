@@ -118,9 +118,10 @@ def _normalised_backward(dy: Array, along: Array, weight: Array, z: Array, scale
 
     dx = scale (dz - mean(dz) - z mean(dz z)), where `along` is dy z.
     """
-    M = len(weight)
+    share = weight / len(weight)
     dx = dy * weight
-    dx -= (dy @ weight / M)[:, np.newaxis]
-    dx -= z * (along @ weight / M)[:, np.newaxis]
+    # einsum, since a product of BLAS may wait for threads for longer than this takes
+    dx -= np.einsum("rm,m->r", dy, share)[:, np.newaxis]
+    dx -= z * np.einsum("rm,m->r", along, share)[:, np.newaxis]
     dx *= scale
     return dx
