@@ -6,11 +6,18 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 
 from bptt import functional, reference
 from bptt._core import __version__
-from bptt.layers import Activation, Dropout, LastStep, Linear
+from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
+from bptt.embedding import Embedding
+from bptt.layers import Activation, Dropout, Linear
 from bptt.losses import cross_entropy, mse_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
+from bptt.norm import LayerNorm
 from bptt.optim import SGD, Adam, clip_grad_norm_
+from bptt.pooling import LastStep, MaxOverTime, MeanOverTime
+from bptt.positions import SinusoidalPositions
 from bptt.recurrent import GRU, LSTM, RNN
+from bptt.residual import Residual
+from bptt.self_attention import MultiHeadSelfAttention
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
     free_memory,
@@ -29,13 +36,23 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "AttentionGradients",
+    "BahdanauAttention",
     "Dropout",
+    "Embedding",
     "LastStep",
     "LayerGradients",
+    "LayerNorm",
     "Linear",
+    "LuongAttention",
+    "MaxOverTime",
+    "MeanOverTime",
     "Module",
+    "MultiHeadSelfAttention",
     "RecurrentGradients",
+    "Residual",
     "Sequential",
+    "SinusoidalPositions",
     "Stream",
     "__version__",
     "clip_grad_norm_",
