@@ -29,21 +29,21 @@ double microseconds_of(const Cache& cache, int passes) {
   return rows * passes * (flops / 6000 + activations / 200) / lanes + cleared / 10000;
 }
 
-// Fills in what the cache knows of a call; whether it is short.
+// Fills in what the cache knows of a call, with as many threads as it may have; its estimated time.
 template <class T>
-bool describe(Call<T>& call, const Cache& cache, int passes) {
+double describe(Call<T>& call, const Cache& cache, int passes) {
   const double microseconds = microseconds_of(cache, passes);
-  const bool is_short = microseconds < kShort;
   call.shape = cache.shape;
   call.schedule = cache.schedule.view();
   call.nonlinearity = cache.nonlinearity;
   call.slope = T(cache.slope);
-  call.threads = worth_a_team(microseconds) ? team_size() : 1;
-  call.stop = is_short ? [] { return false; } : interrupted;
+  call.threads = team_size();
+  call.stop = interrupted;
+  if (microseconds < kShort) call.stop = [] { return false; };
   call.x = sequences<const T>(cache.x);
   call.w_ih = data<const T>(cache.w_ih);
   call.w_hh = data<const T>(cache.w_hh);
-  return is_short;
+  return microseconds;
 }
 
 template <class T>
@@ -53,85 +53,101 @@ void add_biases(Forward<T>& call, const Cache& cache) {
 }
 
 template <class Pass>
-void run_unlocked(bool is_short, const Pass& pass) {
+void run_unlocked(double microseconds, const Pass& pass) {
   const auto without_lock = [&] {
     const Unlocked unlocked;
     return pass();
   };
-  if (!(is_short ? pass() : without_lock())) throw py::error_already_set();
+  if (!(microseconds < kShort ? pass() : without_lock())) throw py::error_already_set();
+}
+
+template <class Kernel, class T>
+void run_at_once(double microseconds, Kernel kernel, T& call) {
+  if (!worth_a_team(microseconds)) call.threads = 1;
+  run_unlocked(microseconds, [&] { return kernel(call); });
 }
 
 // The segments of a call with checkpoints: which steps they have, and the states they begin with.
 template <class T>
 class Segments {
  public:
-  Segments(const Cache& cache, void* states)
-      : all_(cache.schedule.view()),
+  Segments(const Cache& cache, double microseconds = 0)
+      : microseconds_(microseconds),
+        all_(cache.schedule.view()),
         shape_(cache.shape),
         length_(cache.segment),
-        states_(static_cast<T*>(states)),
         has_c_(info(cache.cell).has_c),
+        states_(static_cast<T*>(cache.kept.data())),
         first_row_(size_t(length_) + 1) {}
 
   int64_t count() const { return std::max<int64_t>(1, (shape_.T + length_ - 1) / length_); }
-  static size_t bytes(const Cache& cache) {
-    const Segments segments(cache, nullptr);
-    return size_t(segments.count() * segments.values()) * sizeof(T);
-  }
+  size_t bytes() const { return size_t(count() * values()) * sizeof(T); }
   T* h(int64_t i) const { return states_ + i * values(); }
   T* c(int64_t i) const { return has_c_ ? h(i) + shape_.N * shape_.H : nullptr; }
 
-  // Makes a call that of segment i, until the next is entered.
-  void enter(int64_t i, Call<T>& call) {
+  // Makes a call for all segments that of segment i, until the next is asked for.
+  template <class Pass>
+  Pass part(int64_t i, const Pass& whole) {
     const int64_t a = i * length_, b = std::min(a + length_, shape_.T);
+    Pass call = whole;
     call.shape.T = b - a;
     call.schedule = steps_of(all_, a, b, first_row_.data());
+    return call;
+  }
+  // Whether threads are worth waking for segment i, as for a call of its own.
+  bool worth_a_team(int64_t i) const {
+    const int64_t steps = std::min(length_, shape_.T - i * length_);
+    return bptt::worth_a_team(microseconds_ * double(steps) / double(std::max<int64_t>(1, shape_.T)));
   }
 
  private:
   int64_t values() const { return (has_c_ ? 2 : 1) * shape_.N * shape_.H; }
 
+  double microseconds_;  // of all segments
   Schedule all_;
   Shape shape_;
-  int64_t length_;
-  T* states_;
+  int64_t length_;  // of a segment
   bool has_c_;
+  T* states_;
   std::vector<int64_t> first_row_;
 };
 
 // The forward pass, which stores the state before each segment.
 template <class T>
-bool forward(const CellKernels<T>& kernels, Forward<T> call, Segments<T>& segments) {
-  const size_t bytes = size_t(call.shape.N * call.shape.H) * sizeof(T);
+bool forward(const CellKernels<T>& kernels, const Forward<T>& whole, Segments<T>& segments) {
+  const size_t bytes = size_t(whole.shape.N * whole.shape.H) * sizeof(T);
   const auto store = [&](T* to, const T* from) {
     if (to && from) memcpy(to, from, bytes);
     if (to && !from) memset(to, 0, bytes);
   };
-  store(segments.h(0), call.h_0);
-  store(segments.c(0), call.c_0);
-  T *const h_n = call.h_n, *const c_n = call.c_n;
+  store(segments.h(0), whole.h_0);
+  store(segments.c(0), whole.c_0);
   for (int64_t i = 0; i < segments.count(); ++i) {
-    const bool last = i + 1 == segments.count();
-    segments.enter(i, call);
+    Forward<T> call = segments.part(i, whole);
+    if (!segments.worth_a_team(i)) call.threads = 1;
     call.h_0 = segments.h(i);
     call.c_0 = segments.c(i);
-    call.h_n = last ? h_n : segments.h(i + 1);
-    call.c_n = last ? c_n : segments.c(i + 1);
+    if (i + 1 < segments.count()) {
+      call.h_n = segments.h(i + 1);
+      call.c_n = segments.c(i + 1);
+    }
     if (!kernels.forward(call)) return false;
   }
   return true;
 }
 
-// The backward pass; `again` is the forward pass that fills what it reads.
+// The backward pass; `again` is the forward pass that makes what it reads.
 template <class T>
-bool backward(const CellKernels<T>& kernels, Forward<T> again, Backward<T> call, Segments<T>& segments) {
+bool backward(const CellKernels<T>& kernels, const Forward<T>& again, const Backward<T>& whole,
+              Segments<T>& segments) {
   for (int64_t i = segments.count() - 1; i >= 0; --i) {
-    segments.enter(i, again);
-    segments.enter(i, call);
-    again.h_0 = segments.h(i);
-    again.c_0 = segments.c(i);
-    call.resumes = i + 1 < segments.count();
-    if (!kernels.forward(again) || !kernels.backward(call)) return false;
+    Forward<T> forth = segments.part(i, again);
+    Backward<T> back = segments.part(i, whole);
+    if (!segments.worth_a_team(i)) forth.threads = back.threads = 1;
+    forth.h_0 = segments.h(i);
+    forth.c_0 = segments.c(i);
+    back.resumes = i + 1 < segments.count();
+    if (!kernels.forward(forth) || !kernels.backward(back)) return false;
   }
   return true;
 }
@@ -165,16 +181,16 @@ py::dict arrays_of(const Cache& cache) {
     return arrays;
   }
   Call<T> call{};
-  const bool is_short = describe(call, cache, 1);
+  const double microseconds = describe(call, cache, 1);
   Forward<T> forward = again(call, cache);
-  const Segments<T> segments(cache, cache.kept.data());
+  const Segments<T> segments(cache);
   forward.h_0 = segments.h(0);
   forward.c_0 = segments.c(0);
   const Block kept(kernels.kept_bytes(cache.shape, cache.schedule.rows()));
   forward.kept = kept.data();
   const Block scratch(kernels.forward_scratch(forward));
   forward.scratch = scratch.data();
-  run_unlocked(is_short, [&] { return kernels.forward(forward); });
+  run_at_once(microseconds, kernels.forward, forward);
   kernels.unpack(forward.kept, cache.shape, forward.schedule, to);
   return arrays;
 }
@@ -184,40 +200,41 @@ py::dict arrays_of(const Cache& cache) {
 template <class T>
 void run(Cache& cache, Forward<T>& call, bool training) {
   const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
-  const bool is_short = describe(call, cache, 1);
+  const double microseconds = describe(call, cache, 1);
   add_biases(call, cache);
-  if (training)
-    cache.kept = Block(cache.segment ? Segments<T>::bytes(cache)
-                                     : kernels.kept_bytes(cache.shape, cache.schedule.rows()));
-  if (!cache.segment) call.kept = cache.kept.data();
+  if (cache.segment) cache.kept = Block(Segments<T>(cache).bytes());
+  if (training && !cache.segment) {
+    cache.kept = Block(kernels.kept_bytes(cache.shape, cache.schedule.rows()));
+    call.kept = cache.kept.data();
+  }
   const Block scratch(kernels.forward_scratch(call));
   call.scratch = scratch.data();
-  if (!cache.segment) return run_unlocked(is_short, [&] { return kernels.forward(call); });
-  Segments<T> segments(cache, cache.kept.data());
-  run_unlocked(is_short, [&] { return forward(kernels, call, segments); });
+  if (!cache.segment) return run_at_once(microseconds, kernels.forward, call);
+  Segments<T> segments(cache, microseconds);
+  run_unlocked(microseconds, [&] { return forward(kernels, call, segments); });
 }
 
 template <class T>
 void run(const Cache& cache, Backward<T>& call) {
   const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
-  const bool is_short = describe(call, cache, cache.segment ? 4 : 3);
+  const double microseconds = describe(call, cache, cache.segment ? 4 : 3);
   if (!cache.segment) {
     call.kept = cache.kept.data();
     const Block scratch(kernels.backward_scratch(call));
     call.scratch = scratch.data();
-    return run_unlocked(is_short, [&] { return kernels.backward(call); });
+    return run_at_once(microseconds, kernels.backward, call);
   }
-  Segments<T> segments(cache, cache.kept.data());
-  segments.enter(0, call);  // of which no segment is larger
-  const Block kept(kernels.kept_bytes(call.shape, call.schedule.first_row[call.shape.T]));
+  Segments<T> segments(cache, microseconds);
+  const Backward<T> first = segments.part(0, call);  // no other needs more memory
+  const Block kept(kernels.kept_bytes(first.shape, first.schedule.first_row[first.shape.T]));
   call.kept = kept.data();
-  const Block scratch(kernels.backward_scratch(call));
+  const Block scratch(kernels.backward_scratch(first));
   call.scratch = scratch.data();
   Forward<T> forward = again(call, cache);
   forward.kept = kept.data();
   const Block forward_scratch(kernels.forward_scratch(forward));
   forward.scratch = forward_scratch.data();
-  run_unlocked(is_short, [&] { return backward(kernels, forward, call, segments); });
+  run_unlocked(microseconds, [&] { return backward(kernels, forward, call, segments); });
 }
 
 template void run(Cache&, Forward<float>&, bool);

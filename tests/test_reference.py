@@ -233,7 +233,7 @@ def test_float32_stays_float32_inside(cell: Cell) -> None:
     p, s = (recurrence.State(cache.kept.h[k], cache.kept.c[k]) for k in (0, 1))
     gates = [upstream["dh_n"]] * cell.gates
     state, values = cache.cell.forward(gates, gates, p)
-    dgx, dgh, dp = cache.cell.backward(s, p, s, list(cache.v[:, 0]))
+    dgx, dgh, dp = cache.cell.backward(s, p, s, list(cache.kept.v[:, 0]))
     assert {a.dtype for a in (*state, *values, *dgx, *dgh, *dp)} == {np.dtype(np.float32)}
 
 

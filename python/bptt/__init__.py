@@ -21,6 +21,7 @@ from bptt.settings import (
 )
 from bptt.stream import Stream
 from bptt.training import value_and_grad
+from bptt.truncated import truncated
 
 __all__ = [
     "GRU",
@@ -49,5 +50,6 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "summary",
+    "truncated",
     "value_and_grad",
 ]
