@@ -13,13 +13,26 @@ from pathlib import Path
 import findings
 import machine
 from cases import CELLS
-from extra import accuracy, cold, decaying, float64, lengths, overhead, stream, threads
+from extra import (
+    accuracy,
+    checkpoints,
+    cold,
+    decaying,
+    float64,
+    lengths,
+    overhead,
+    stream,
+    threads,
+)
 from measure import FULL, QUICK
 from peers.bptt import Bptt
 
 EXTRAS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (cold, threads, overhead, lengths, decaying, float64, stream, accuracy)
+    for module in (
+        *(cold, threads, overhead, lengths, decaying, float64),
+        *(stream, accuracy, checkpoints),
+    )
 }
 OUT = Path(__file__).parent / "results" / "extras.json"
 

@@ -148,7 +148,8 @@ class _Walk(NamedTuple):
         T, begin = self.x.shape[self.axis], 0
         for a in range(0, T, k1):
             b = min(a + k1, T)
-            following = min(max(0, a + k1 - (k2 - k1)), b)  # where the next window begins
+            # where the next window begins, if there is one
+            following = max(0, b - (k2 - k1)) if b < T else begin
             cuts = sorted({begin, following, a, b})
             value, grads, states = self.window(cuts, a, stored)
             begin, stored = following, states[following]
