@@ -29,7 +29,8 @@ double microseconds_of(const Cache& cache, int passes) {
   return rows * passes * (flops / 6000 + activations / 200) / lanes + cleared / 10000;
 }
 
-// Fills in what the cache knows of a call, with as many threads as it may have; its estimated time.
+// Fills in what the cache knows of a call; its estimated time. Segments are yet to say which of them is worth
+// a team.
 template <class T>
 double describe(Call<T>& call, const Cache& cache, int passes) {
   const double microseconds = microseconds_of(cache, passes);
@@ -37,7 +38,7 @@ double describe(Call<T>& call, const Cache& cache, int passes) {
   call.schedule = cache.schedule.view();
   call.nonlinearity = cache.nonlinearity;
   call.slope = T(cache.slope);
-  call.threads = team_size();
+  call.threads = cache.segment || worth_a_team(microseconds) ? team_size() : 1;
   call.stop = interrupted;
   if (microseconds < kShort) call.stop = [] { return false; };
   call.x = sequences<const T>(cache.x);
@@ -59,12 +60,6 @@ void run_unlocked(double microseconds, const Pass& pass) {
     return pass();
   };
   if (!(microseconds < kShort ? pass() : without_lock())) throw py::error_already_set();
-}
-
-template <class Kernel, class T>
-void run_at_once(double microseconds, Kernel kernel, T& call) {
-  if (!worth_a_team(microseconds)) call.threads = 1;
-  run_unlocked(microseconds, [&] { return kernel(call); });
 }
 
 // The segments of a call with checkpoints: which steps they have, and the states they begin with.
@@ -182,6 +177,7 @@ py::dict arrays_of(const Cache& cache) {
   }
   Call<T> call{};
   const double microseconds = describe(call, cache, 1);
+  if (!worth_a_team(microseconds)) call.threads = 1;
   Forward<T> forward = again(call, cache);
   const Segments<T> segments(cache);
   forward.h_0 = segments.h(0);
@@ -190,7 +186,7 @@ py::dict arrays_of(const Cache& cache) {
   forward.kept = kept.data();
   const Block scratch(kernels.forward_scratch(forward));
   forward.scratch = scratch.data();
-  run_at_once(microseconds, kernels.forward, forward);
+  run_unlocked(microseconds, [&] { return kernels.forward(forward); });
   kernels.unpack(forward.kept, cache.shape, forward.schedule, to);
   return arrays;
 }
@@ -209,7 +205,7 @@ void run(Cache& cache, Forward<T>& call, bool training) {
   }
   const Block scratch(kernels.forward_scratch(call));
   call.scratch = scratch.data();
-  if (!cache.segment) return run_at_once(microseconds, kernels.forward, call);
+  if (!cache.segment) return run_unlocked(microseconds, [&] { return kernels.forward(call); });
   Segments<T> segments(cache, microseconds);
   run_unlocked(microseconds, [&] { return forward(kernels, call, segments); });
 }
@@ -222,7 +218,7 @@ void run(const Cache& cache, Backward<T>& call) {
     call.kept = cache.kept.data();
     const Block scratch(kernels.backward_scratch(call));
     call.scratch = scratch.data();
-    return run_at_once(microseconds, kernels.backward, call);
+    return run_unlocked(microseconds, [&] { return kernels.backward(call); });
   }
   Segments<T> segments(cache, microseconds);
   const Backward<T> first = segments.part(0, call);  // no other needs more memory
