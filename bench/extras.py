@@ -17,6 +17,7 @@ from cases import CELLS, DIRECTIONS
 from extra import (
     accuracy,
     busy,
+    checkpoints,
     cold,
     decaying,
     float64,
@@ -34,7 +35,7 @@ EXTRAS = {
     module.__name__.rpartition(".")[2]: module
     for module in (
         *(cold, threads, overhead, lengths, decaying, float64, stream, accuracy),
-        *(memory, training, busy),
+        *(memory, training, busy, checkpoints),
     )
 }
 OUT = Path(__file__).parent / "results" / "extras.json"

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "cache.h"
 #include "calls.h"
 #include "cell.h"
 #include "dispatch.h"
@@ -47,20 +48,22 @@ void register_cells(py::module_& m) {
   using O = const py::object&;
   const auto none = [] { return py::none(); };
   m.def("rnn_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O nonlinearity, O slope, O lengths,
-                           O reverse, O training, O out) {
-    return forward(
-        Cell::kRnn, *active,
-        {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), nonlinearity, slope, lengths, reverse, training, out});
+                           O reverse, O training, O checkpoint_every, O out) {
+    return forward(Cell::kRnn, *active,
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), nonlinearity, slope, lengths, reverse, training,
+                    checkpoint_every, out});
   });
   m.def("lstm_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O c_0, O lengths, O reverse,
-                            O training, O out) {
+                            O training, O checkpoint_every, O out) {
     return forward(Cell::kLstm, *active,
-                   {x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, none(), none(), lengths, reverse, training, out});
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, none(), none(), lengths, reverse, training,
+                    checkpoint_every, out});
   });
   m.def("gru_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O lengths, O reverse, O training,
-                           O out) {
+                           O checkpoint_every, O out) {
     return forward(Cell::kGru, *active,
-                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), none(), none(), lengths, reverse, training, out});
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), none(), none(), lengths, reverse, training,
+                    checkpoint_every, out});
   });
   m.def("rnn_backward",
         [=](O cache, O dy, O dh_n, O wrt) { return backward(Cell::kRnn, {cache, dy, dh_n, none(), wrt}); });

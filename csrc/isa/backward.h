@@ -43,19 +43,20 @@ struct BackwardPass {
         kept(keep(call)),
         units(padded<T>(shape.H)),
         inputs(padded<T>(shape.I)),
-        block_steps(max(1, kBlock / max(1, shape.N))),
+        block_steps(steps_of_block(shape.N)),
         chunk_steps(min(round_up(max(1, kChunkRows / max(1, shape.N)), block_steps), max(1, shape.T))),
         chunk_rows(chunk_steps * shape.N),
         block_stride(chunk_rows * C::slots * L) {
-    w_hh = arena.take<T>(units * C::h_count * shape.H);
-    D = arena.take<T>(units / L * block_stride);
+    // What a call that resumes goes on with comes first: its place does not depend on T.
     dh = arena.take<T>(shape.N * units);
     dc = arena.take<T>(C::has_c ? shape.N * units : 0);
+    db = arena.take<T>(units * C::slots);
+    w_hh = arena.take<T>(units * C::h_count * shape.H);
+    D = arena.take<T>(units / L * block_stride);
     w_ih = arena.take<T>(call.dx.data ? inputs * C::x_count * shape.H : 0);
     dx_rows = arena.take<T*>(call.dx.data ? chunk_rows : 0);
     x = arena.take<T>(call.dw_ih ? chunk_rows * inputs : 0);
     h = arena.take<T>(call.dw_hh ? chunk_rows * units : 0);
-    db = arena.take<T>(units * C::slots);
     scratch_end = arena.at;
   }
   static Kept<C, T> keep(const Backward<T>& call) {
@@ -76,8 +77,7 @@ struct BackwardPass {
     prepare(groups, dx_groups, share, m);
     m.barrier();
 
-    bool fresh = true;  // nothing has been added to dw
-
+    bool fresh = !call.resumes;  // nothing has been added to dw
     for (int64_t chunk = ceil_div(shape.T, chunk_steps) - 1; chunk >= 0; --chunk) {
       const int64_t a = chunk * chunk_steps, b = min(a + chunk_steps, shape.T);
       if (schedule.count(a) == 0) continue;
@@ -88,7 +88,7 @@ struct BackwardPass {
         }
         if (share.waits) m.barrier();
       }
-      for (int64_t g = share.group_begin; (a > 0 || call.dh_0) && g < share.group_end; ++g)
+      for (int64_t g = share.group_begin; leads_back(a) && g < share.group_end; ++g)
         recur(groups, g, share, a, a);
 
       gather(h_groups, x_groups, a, b, m);
@@ -108,21 +108,24 @@ struct BackwardPass {
       clear(call.dw_hh, C::gates * shape.H * shape.H, m);
       clear(call.dw_ih, C::gates * shape.H * shape.I, m);
     }
-    finish(groups, share, m);
+    if (schedule.begin == 0) finish(groups, share, m);
   }
 
  private:
+  // whether anything asks for the gradient of the state before step s
+  bool leads_back(int64_t s) const { return schedule.begin + s > 0 || call.dh_0; }
   // the first row of step s in D, in a chunk that begins with step a
   int64_t row_of(int64_t a, int64_t s) const { return schedule.first_row[s] - schedule.first_row[a]; }
   T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * C::slots * L; }
 
   void prepare(const Groups<T>& groups, const Groups<T>& dx_groups, const Share& share,
                const Member& m) const {
-    if (shape.T > 1 || call.dh_0) pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
+    if (shape.T > 1 || leads_back(0)) pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
     if (call.dx.data) {
       pack_weights<C::x_count>(w_ih, dx_groups, call.w_ih, C::x_gate, m);
       clear_past_end(schedule, shape, call.dx, shape.I, m);
     }
+    if (call.resumes) return;
     for (int64_t j = 0; j < share.slots.n; ++j) {
       const int64_t slot = share.slots.slot(j), n = schedule.sequence[slot];
       const auto begin = [&](T* to, const T* from) {

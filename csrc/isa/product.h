@@ -12,7 +12,6 @@
 
 namespace bptt::BPTT_ISA {
 
-constexpr int64_t kBlock = 64;  // terms of a sum in one chain; a multiple of every lane count
 constexpr int kMaxVectors = 4;  // columns of a tile of many rows, in vectors; one of a few rows may have more
 constexpr int kMaxRows = 12;    // rows of a tile
 constexpr int64_t kAlign = 64;  // bytes; of panels and of everything else in scratch

@@ -28,6 +28,7 @@ from bptt.settings import (
 )
 from bptt.stream import Stream
 from bptt.training import value_and_grad
+from bptt.truncated import truncated
 
 __all__ = [
     "GRU",
@@ -66,5 +67,6 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "summary",
+    "truncated",
     "value_and_grad",
 ]

@@ -165,6 +165,19 @@ def flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def checkpoint_every(value: object, training: bool) -> int | None:
+    """Check the number of steps between stored states, None if everything is kept."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"checkpoint_every is {described(value)}, must be None or an integer")
+    if value < 1:
+        raise ValueError(f"checkpoint_every is {value}, must be at least 1")
+    if not training:
+        raise ValueError(f"checkpoint_every is {value}, must be None without training")
+    return int(value)
+
+
 def out(value: object, dtype: np.dtype[np.floating], shape: tuple[int, int, int]) -> Array | None:
     """Check the array that y is to be written to."""
     if value is None:

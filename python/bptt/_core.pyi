@@ -41,6 +41,7 @@ def rnn_forward(
     lengths: npt.ArrayLike | None,
     reverse: bool,
     training: bool,
+    checkpoint_every: int | None,
     out: Array | None,
     /,
 ) -> tuple[Array, Array, Cache | None]: ...
@@ -55,6 +56,7 @@ def lstm_forward(
     lengths: npt.ArrayLike | None,
     reverse: bool,
     training: bool,
+    checkpoint_every: int | None,
     out: Array | None,
     /,
 ) -> tuple[Array, Array, Array, Cache | None]: ...
@@ -68,6 +70,7 @@ def gru_forward(
     lengths: npt.ArrayLike | None,
     reverse: bool,
     training: bool,
+    checkpoint_every: int | None,
     out: Array | None,
     /,
 ) -> tuple[Array, Array, Cache | None]: ...

@@ -60,6 +60,10 @@ class Recurrent(Module, Generic[State]):
         Source of the initial values, uniform in +-1/sqrt(H), and of dropout's masks.
     backend : {"compiled", "reference"}
         `bptt.functional` or `bptt.reference`.
+    checkpoint_every : int, optional
+        k: `vjp` keeps of each layer no more than its inputs and the state before every k-th step,
+        and the pullback computes the rest again, k steps at a time. Gradients are the same, bit for
+        bit; see `bptt.functional`.
 
     Notes
     -----
@@ -97,6 +101,7 @@ class Recurrent(Module, Generic[State]):
         dtype: DTypeLike = np.float32,
         rng: int | np.random.Generator | None = None,
         backend: str = "compiled",
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
         self.input_size = _checks.as_size("input_size", input_size)
@@ -109,6 +114,7 @@ class Recurrent(Module, Generic[State]):
         self.dtype = _checks.as_dtype(dtype)
         self._rng = _checks.as_rng(rng)
         self.backend = _checks.as_choice("backend", backend, _BACKENDS)
+        self.checkpoint_every = _arguments.checkpoint_every(checkpoint_every, True)
         if self.dropout and self.num_layers == 1:
             warnings.warn(
                 f"dropout acts between layers: dropout={self.dropout} does nothing with "
@@ -203,6 +209,8 @@ class Recurrent(Module, Generic[State]):
         forward = getattr(_BACKENDS[self.backend], self._forward_name)
         options = self._options()  # only what differs from the defaults, to pass little
         options["training"] = keep
+        if keep and self.checkpoint_every is not None:
+            options["checkpoint_every"] = self.checkpoint_every
         if lengths is not None:
             layout.check_lengths(lengths)
             options["lengths"] = lengths

@@ -53,11 +53,13 @@ def rnn_forward(
     lengths: npt.ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> RNNForward:
     return RNNForward._make(
         _core.rnn_forward(
-            x, w_ih, w_hh, b_ih, b_hh, h_0, nonlinearity, slope, lengths, reverse, training, out
+            *(x, w_ih, w_hh, b_ih, b_hh, h_0, nonlinearity, slope, lengths, reverse, training),
+            *(checkpoint_every, out),
         )
     )
 
@@ -86,10 +88,14 @@ def lstm_forward(
     lengths: npt.ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> LSTMForward:
     return LSTMForward._make(
-        _core.lstm_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, lengths, reverse, training, out)
+        _core.lstm_forward(
+            *(x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, lengths, reverse, training),
+            *(checkpoint_every, out),
+        )
     )
 
 
@@ -117,10 +123,14 @@ def gru_forward(
     lengths: npt.ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> GRUForward:
     return GRUForward._make(
-        _core.gru_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, lengths, reverse, training, out)
+        _core.gru_forward(
+            *(x, w_ih, w_hh, b_ih, b_hh, h_0, lengths, reverse, training),
+            *(checkpoint_every, out),
+        )
     )
 
 
