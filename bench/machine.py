@@ -56,12 +56,6 @@ def process_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_memory() -> int:
-    """Bytes of memory that this program has had at most."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
 def isas() -> list[str]:
     """Names of the ISAs this CPU can run, best first."""
     flags = set(_cpuinfo("flags").split())

@@ -9,8 +9,8 @@ from statistics import median
 from time import perf_counter
 
 import inputs
-import machine
 import numpy as np
+import resident
 import text
 from cases import Case
 from findings import Finding
@@ -68,9 +68,7 @@ def report(cell: str, k: int, rounds: int) -> None:
         backward(cache, made.dy[:steps], wrt=wrt)
 
     step(1)
-    before = machine.peak_memory()
-    step(len(y))
-    peak = machine.peak_memory() - before
+    _, peak = resident.peak(lambda: step(len(y)))
     seconds = []
     for _ in range(rounds):
         start = perf_counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -91,6 +91,15 @@ class Module:
         is read-only: a new array under an old name would be unknown to the optimiser.
         """
         return MappingProxyType(self._params)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this layer and all that it is made of, in attributes or in collections there."""
+        yield self
+        for value in vars(self).values():
+            held = value.values() if isinstance(value, Mapping) else value
+            for part in held if isinstance(held, Iterable) else (held,):
+                if isinstance(part, Module):
+                    yield from part.modules()
 
     def num_parameters(self) -> int:
         """Return how many numbers the parameters hold."""

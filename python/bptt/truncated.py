@@ -93,7 +93,7 @@ def truncated(
     """
     if not isinstance(model, Module):
         raise TypeError(f"model is {_arguments.described(model)}, must be a layer of bptt")
-    parts = list(_parts(model))
+    parts = list(model.modules())
     if not model.stateful:
         raise ValueError(f"model is {model!r}, must have a state")
     for part in parts:
@@ -119,15 +119,6 @@ def truncated(
     if lengths is not None:
         lengths = _arguments.lengths(lengths, T, x.shape[1 - axis] if batched else 1)
     return _Walk(model, loss, x, target, axis, lengths).pieces(k1, k2, copy.deepcopy(state))
-
-
-def _parts(module: Module) -> Iterator[Module]:
-    """The module and all that it is made of."""
-    yield module
-    for value in vars(module).values():
-        for part in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(part, Module):
-                yield from _parts(part)
 
 
 def _steps(array: NDArray[Any], axis: int, a: int, b: int) -> NDArray[Any]:
