@@ -1,56 +1,17 @@
 #include "calls.h"
 
 #include <pybind11/stl.h>
-#include <unistd.h>
-#include <xmmintrin.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
 #include "cell.h"
 #include "team.h"
+#include "unlocked.h"
 
 namespace bptt {
 
 namespace {
-
-// Takes the interpreter lock again. At the interpreter's end that never returns: the thread is unwound
-// instead, which must not pass through objects that need the lock, so the thread waits for the process's end.
-template <class Lock>
-void relock(const Lock& lock) {
-  try {
-    lock();
-  } catch (...) {
-    for (;;) pause();
-  }
-}
-
-// Of the call that this thread is in.
-struct Caller {
-  std::chrono::steady_clock::time_point ask_next;
-  unsigned floating_point_mode;
-};
-thread_local Caller caller;
-constexpr std::chrono::milliseconds kPatience{100};
-
-// Whether Ctrl-C has been pressed; the interpreter is asked now and then, and runs what signal handlers there
-// are.
-bool interrupted() {
-  const auto now = std::chrono::steady_clock::now();
-  if (now < caller.ask_next) return false;
-  caller.ask_next = now + kPatience;
-  PyGILState_STATE state;
-  relock([&] { state = PyGILState_Ensure(); });
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(caller.floating_point_mode);
-  const Caller outer = caller;  // a handler may call
-  const bool stop = PyErr_CheckSignals() != 0;
-  caller = outer;
-  _mm_setcsr(mode);
-  PyGILState_Release(state);
-  return stop;
-}
 
 // A call so short that it keeps the interpreter lock, which takes longer to give and to get back.
 constexpr double kShort = 10;  // microseconds
@@ -61,11 +22,8 @@ bool run_unlocked(bool (*kernel)(const T&), T& call, double microseconds) {
     call.stop = [] { return false; };
     return kernel(call);
   }
-  caller = {std::chrono::steady_clock::now() + kPatience, _mm_getcsr()};
-  PyThreadState* const thread = PyEval_SaveThread();
-  const bool done = kernel(call);
-  relock([&] { PyEval_RestoreThread(thread); });
-  return done;
+  const Unlocked unlocked;
+  return kernel(call);
 }
 
 // A rough estimate of a call's time on one thread, with the rows past sequences' ends that it clears.
@@ -154,7 +112,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   const Nonlinearity nonlinearity = is_rnn ? nonlinearity_argument(given.nonlinearity) : Nonlinearity::kTanh;
   const double slope = is_rnn ? slope_argument(given.slope) : 0.;
   std::vector<int64_t> lengths;
-  if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, N, T);
+  if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, "lengths", N, T, "T");
   const bool reverse = bool_argument(given.reverse, "reverse");
   const bool training = bool_argument(given.training, "training");
   const int64_t padded = (H + 15) / 16 * 16;  // units in whole vectors, of whatever instruction set
