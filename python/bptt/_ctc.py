@@ -12,6 +12,8 @@ beginnings, beta over their ends.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -126,7 +128,7 @@ def ctc_loss(
     return float(value), dlogits
 
 
-def _labels(targets: NDArray[np.integer], lengths: Index, C: int, blank: int) -> list[Index]:
+def _labels(targets: NDArray[Any], lengths: Index, C: int, blank: int) -> list[Index]:
     """Check the labels of N targets, (N, S) or one after the other, as far as each is long."""
     ends = np.cumsum(lengths)
     rows = [
@@ -155,7 +157,9 @@ def sequence_loss(logits: Array, target: Index, blank: int) -> tuple[float, Arra
     log_emission = log_y[:, state]  # (T, K)
 
     log_alpha = log_entering(state, log_emission)
-    log_beta = log_entering(state[::-1], log_emission[::-1])[::-1, ::-1]  # the same from the end
+    log_beta = log_entering(state[::-1], log_emission[::-1, ::-1])[
+        ::-1, ::-1
+    ]  # the same from the end
     log_paths = log_alpha + log_emission + log_beta  # through each state at each step
     log_p = np.logaddexp.reduce(log_paths[0])  # every path is somewhere at step 0
     # the softmax less the share of the paths that emit a class at a step
@@ -184,4 +188,6 @@ def log_entering(state: Index, log_emission: Array) -> Array:
 def log_softmax(logits: Array) -> Array:
     """Return logits (T, C) less a number for each step, so that the sum of exp is 1."""
     less = logits - logits.max(axis=1, keepdims=True)
-    return less - np.log(np.sum(np.exp(less), axis=1, keepdims=True))
+    log_sum = np.log(np.sum(np.exp(less), axis=1, keepdims=True))
+    log_y: Array = less - log_sum
+    return log_y

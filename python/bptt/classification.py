@@ -1,4 +1,4 @@
-"""Losses of classes: functions f(y, target, **options) -> (value, dy), classes the last axis of y."""
+"""Losses of classes, f(y, target, **options) -> (value, dy): the last axis of y goes over them."""
 
 from __future__ import annotations
 
@@ -143,12 +143,11 @@ def binary_cross_entropy_with_logits(
     positive = _weight("pos_weight", pos_weight, y) * target
     negative = 1 - target
     e = np.exp(-np.abs(y))  # at most 1: nothing overflows
-    # -log(sigmoid(y)) is s, -log(1-sigmoid(y)) is s + y
-    s = np.log1p(e) + np.maximum(-y, 0)
-    sigmoid = np.where(y < 0, e, 1) / (1 + e)
-    losses = weight * (negative * y + (positive + negative) * s)
-    dy = weight * ((positive + negative) * sigmoid - positive)
-    return reduced(losses, dy, reduction)
+    excess = np.log1p(e)  # of log(1 + e^y) over max(y, 0), and of log(1 + e^-y) over max(-y, 0)
+    losses = positive * (np.maximum(-y, 0) + excess) + negative * (np.maximum(y, 0) + excess)
+    larger, smaller = 1 / (1 + e), e / (1 + e)  # of sigmoid(y) and 1 - sigmoid(y)
+    dy = negative * np.where(y < 0, smaller, larger) - positive * np.where(y < 0, larger, smaller)
+    return reduced(weight * losses, weight * dy, reduction)
 
 
 def _weight(name: str, value: object, y: Array) -> Array:
@@ -214,7 +213,7 @@ def _within(lengths: object, batch_first: object, shape: tuple[int, ...]) -> NDA
     """Whether each target is within its sequence, in a shape that broadcasts to the targets'."""
     axes = "(N, T, C)" if _arguments.flag("batch_first", batch_first) else "(T, N, C)"
     if lengths is None:
-        return np.True_
+        return np.ones((), bool)
     if len(shape) != 3:
         raise ValueError(f"lengths is given, must be None unless y is {axes}: it is {shape}")
     T, N = shape[1::-1] if batch_first else shape[:2]

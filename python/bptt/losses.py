@@ -1,7 +1,7 @@
-"""Losses of numbers: functions f(y, target, **options) -> (value, dy), to be used alone or in a step.
+"""Losses of numbers, f(y, target, **options) -> (value, dy), to be used alone or in a step.
 
-Options are fixed with functools.partial. Losses of classes are in `classification`, but for
-`ctc_loss`, which is in `functional`.
+Options are fixed with functools.partial. Losses of classes are in `classification`, and
+that of a sequence of labels, `ctc_loss`, in `functional`.
 """
 
 from __future__ import annotations
@@ -149,10 +149,7 @@ def as_reduction(value: object) -> str:
 
 
 def reduced(losses: Array, slopes: Array, reduction: str) -> tuple[float, Array]:
-    """Value and gradient from each loss and its own gradient, which is overwritten.
-
-    The first axis of both goes over the losses, or they have the same shape.
-    """
+    """Value and gradient from each loss and its own gradient, which is overwritten."""
     total = float(np.sum(losses, dtype=np.float64))
     if reduction == "sum":
         return total, slopes
