@@ -8,6 +8,7 @@ import math
 import re
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -215,6 +216,19 @@ def test_long_sequences_are_accurate(compiled: ModuleType, dtype: str, scale: in
     assert_close("ctc", dtype, dlogits, gradient)
 
 
+@pytest.mark.parametrize("depth", [120, 176, 178, 250, 350, 360, 1000])
+def test_improbable_labels_add_up(compiled: ModuleType, depth: float) -> None:
+    """Each of many labels has a probability e^-depth, from above 2^-256 to far below 2^-512."""
+    T, C, S = 24, 3, 12
+    logits = normal((T, 1, C))
+    logits[..., 1:] -= depth
+    targets = np.array([[1, 2] * (S // 2)])
+    expected, gradient = truth({"logits": logits, "targets": targets, "blank": 0})
+    value, dlogits = compiled.ctc_loss(logits, targets, [T], [S])
+    assert value == pytest.approx(expected, rel=1e-14)
+    assert_close("ctc", "float64", dlogits, gradient)
+
+
 # ---- what is not finite
 
 
@@ -275,6 +289,17 @@ def test_the_number_of_threads_changes_no_bit(threads, dtype):
         found = functional.ctc_loss(**arguments)
         assert found[0] == value
         assert_same_bits(found[1], dlogits, "dlogits")
+
+
+def test_calls_from_several_threads_do_not_meet():
+    calls = [problem(T=30, N=5, seed=seed) for seed in range(4)]
+    expected = [functional.ctc_loss(**call) for call in calls]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        for _ in range(20):
+            found = pool.map(lambda call: functional.ctc_loss(**call), calls)
+            for (value, dlogits), (value_alone, alone) in zip(found, expected, strict=True):
+                assert value == value_alone
+                assert_same_bits(dlogits, alone, "dlogits")
 
 
 def interrupted_call():
