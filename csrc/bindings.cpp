@@ -6,6 +6,7 @@
 #include "cache.h"
 #include "calls.h"
 #include "cell.h"
+#include "ctc_call.h"
 #include "dispatch.h"
 #include "stream.h"
 #include "team.h"
@@ -102,6 +103,13 @@ void register_stream(py::module_& m) {
       .def("clear", &Stream::clear, py::arg("chosen").noconvert());
 }
 
+void register_losses(py::module_& m) {
+  using O = const py::object&;
+  m.def("ctc_loss", [](O logits, O targets, O input_lengths, O target_lengths, O blank, O zero_infinity) {
+    return ctc_loss(*active, {logits, targets, input_lengths, target_lengths, blank, zero_infinity});
+  });
+}
+
 void register_settings(py::module_& m) {
   m.attr("__version__") = BPTT_VERSION;
 #ifdef __clang__
@@ -146,6 +154,7 @@ PYBIND11_MODULE(_core, m) {
   choose_isa();
   register_cells(m);
   register_stream(m);
+  register_losses(m);
   register_settings(m);
   register_math<float>(m, &Kernels::math_f32);
   register_math<double>(m, &Kernels::math_f64);

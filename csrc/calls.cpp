@@ -68,7 +68,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   const Nonlinearity nonlinearity = is_rnn ? nonlinearity_argument(given.nonlinearity) : Nonlinearity::kTanh;
   const double slope = is_rnn ? slope_argument(given.slope) : 0.;
   std::vector<int64_t> lengths;
-  if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, N, T);
+  if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, "lengths", N, T, "T");
   const bool reverse = bool_argument(given.reverse, "reverse");
   const bool training = bool_argument(given.training, "training");
   const int64_t segment = segment_argument(given.checkpoint_every, training, T, N);

@@ -7,9 +7,11 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 from bptt import functional, reference
 from bptt._core import __version__
 from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
+from bptt.classification import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from bptt.embedding import Embedding
+from bptt.functional import ctc_loss
 from bptt.layers import Activation, Dropout, Linear
-from bptt.losses import cross_entropy, mse_loss
+from bptt.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
 from bptt.norm import LayerNorm
 from bptt.optim import SGD, Adam, clip_grad_norm_
@@ -56,16 +58,22 @@ __all__ = [
     "SinusoidalPositions",
     "Stream",
     "__version__",
+    "binary_cross_entropy_with_logits",
     "clip_grad_norm_",
     "cross_entropy",
+    "ctc_loss",
     "free_memory",
     "functional",
     "get_num_threads",
+    "huber_loss",
+    "l1_loss",
     "mse_loss",
+    "nll_loss",
     "reference",
     "set_flush_denormal",
     "set_num_threads",
     "show_config",
+    "smooth_l1_loss",
     "summary",
     "truncated",
     "value_and_grad",

@@ -80,7 +80,7 @@ class Embedding(Module):
         return self._params["weight"].take(x, axis=0), pullback
 
     def _indices(self, x: NDArray[np.integer]) -> NDArray[np.intp]:
-        x = _checks.as_integer_array("x", x)
+        x = _arguments.integers("x", x)
         if x.size and not 0 <= x.min() <= x.max() < self.num_embeddings:
             raise ValueError(
                 f"x has values {x.min()} to {x.max()}, must be in "

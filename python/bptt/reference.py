@@ -1,7 +1,8 @@
-"""Recurrent layers and their back-propagation through time in plain NumPy.
+"""Recurrent layers, their back-propagation through time and the CTC loss, in plain NumPy.
 
 The twin of `bptt.functional`: the same functions, which given the same arguments return the same
-numbers, up to rounding. This half checks the arguments; the arithmetic is in `_recurrence`.
+numbers, up to rounding. This half checks the arguments of the layers, whose arithmetic is in
+`_recurrence`; the loss is in `_ctc`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from . import _arguments as check
 from . import _recurrence as recurrence
+from ._ctc import ctc_loss
 from .results import (
     Array,
     Cache,
@@ -27,6 +29,7 @@ from .results import (
 )
 
 __all__ = [
+    "ctc_loss",
     "gru_backward",
     "gru_forward",
     "lstm_backward",
