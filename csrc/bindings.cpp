@@ -8,6 +8,7 @@
 #include "dispatch.h"
 #include "stream.h"
 #include "team.h"
+#include "updates.h"
 
 namespace bptt {
 
@@ -99,6 +100,18 @@ void register_stream(py::module_& m) {
       .def("clear", &Stream::clear, py::arg("chosen").noconvert());
 }
 
+void register_optim(py::module_& m) {
+  m.def(
+      "update",
+      [](const std::string& rule, const std::vector<double>& constants, const py::list& params,
+         const py::list& grads,
+         const py::list& kept) { return update(*active, rule, constants, params, grads, kept); },
+      py::arg("rule"), py::arg("constants"), py::arg("params"), py::arg("grads"), py::arg("kept"));
+  m.def(
+      "sum_of_squares", [](const py::array& x) { return sum_of_squares(*active, x); },
+      py::arg("x").noconvert());
+}
+
 void register_settings(py::module_& m) {
   m.attr("__version__") = BPTT_VERSION;
 #ifdef __clang__
@@ -143,6 +156,7 @@ PYBIND11_MODULE(_core, m) {
   choose_isa();
   register_cells(m);
   register_stream(m);
+  register_optim(m);
   register_settings(m);
   register_math<float>(m, &Kernels::math_f32);
   register_math<double>(m, &Kernels::math_f64);

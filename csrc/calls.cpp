@@ -1,7 +1,6 @@
 #include "calls.h"
 
 #include <pybind11/stl.h>
-#include <unistd.h>
 #include <xmmintrin.h>
 
 #include <algorithm>
@@ -9,22 +8,12 @@
 #include <memory>
 
 #include "cell.h"
+#include "lock.h"
 #include "team.h"
 
 namespace bptt {
 
 namespace {
-
-// Takes the interpreter lock again. At the interpreter's end that never returns: the thread is unwound
-// instead, which must not pass through objects that need the lock, so the thread waits for the process's end.
-template <class Lock>
-void relock(const Lock& lock) {
-  try {
-    lock();
-  } catch (...) {
-    for (;;) pause();
-  }
-}
 
 // Of the call that this thread is in.
 struct Caller {
@@ -52,9 +41,6 @@ bool interrupted() {
   return stop;
 }
 
-// A call so short that it keeps the interpreter lock, which takes longer to give and to get back.
-constexpr double kShort = 10;  // microseconds
-
 template <class T>
 bool run_unlocked(bool (*kernel)(const T&), T& call, double microseconds) {
   if (microseconds < kShort) {
@@ -62,9 +48,8 @@ bool run_unlocked(bool (*kernel)(const T&), T& call, double microseconds) {
     return kernel(call);
   }
   caller = {std::chrono::steady_clock::now() + kPatience, _mm_getcsr()};
-  PyThreadState* const thread = PyEval_SaveThread();
-  const bool done = kernel(call);
-  relock([&] { PyEval_RestoreThread(thread); });
+  bool done = false;
+  without_lock([&] { done = kernel(call); });
   return done;
 }
 

@@ -4,13 +4,21 @@
 NumPy; the layers, losses and optimisers here have the names and arguments of PyTorch's.
 """
 
-from bptt import functional, reference
+from bptt import functional, init, reference
 from bptt._core import __version__
+from bptt.clipping import clip_grad_norm_, clip_grad_value_
 from bptt.layers import Activation, Dropout, LastStep, Linear
 from bptt.losses import cross_entropy, mse_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
-from bptt.optim import SGD, Adam, clip_grad_norm_
+from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from bptt.recurrent import GRU, LSTM, RNN
+from bptt.schedules import (
+    CosineAnnealingLR,
+    LinearLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
     free_memory,
@@ -28,21 +36,31 @@ __all__ = [
     "RNN",
     "SGD",
     "Activation",
+    "Adagrad",
     "Adam",
+    "AdamW",
+    "CosineAnnealingLR",
     "Dropout",
     "LastStep",
     "LayerGradients",
     "Linear",
+    "LinearLR",
     "Module",
+    "RMSprop",
     "RecurrentGradients",
+    "ReduceLROnPlateau",
     "Sequential",
+    "SequentialLR",
+    "StepLR",
     "Stream",
     "__version__",
     "clip_grad_norm_",
+    "clip_grad_value_",
     "cross_entropy",
     "free_memory",
     "functional",
     "get_num_threads",
+    "init",
     "mse_loss",
     "reference",
     "set_flush_denormal",
