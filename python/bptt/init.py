@@ -187,9 +187,8 @@ def recurrent_(layer: Recurrent[Any], fill: Callable[..., Array], **options: Any
         raise TypeError(f"fill is {_arguments.described(fill)}, must be a function of bptt.init")
     if "rng" in options:
         options["rng"] = _checks.as_rng(options["rng"])
-    for name, array in layer.params.items():
-        if name.startswith("weight_hh"):
-            fill(array, gates=layer._gates, **options)
+    for _, w_hh, *_ in layer._fours:
+        fill(layer.params[w_hh], gates=layer._gates, **options)
 
 
 def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
@@ -300,13 +299,10 @@ def _biases(name: str, layer: Recurrent[Any]) -> list[tuple[Array, Array]]:
     """bias_ih and bias_hh of each layer and direction, seen as (gates, H)."""
     if not layer.bias:
         raise ValueError(f"{name} has bias=False, must have biases")
-    biases = {}
-    for key, array in layer.params.items():
-        if key.startswith("bias"):
+    pairs = []
+    for *_, b_ih, b_hh in layer._fours:
+        pair = layer.params[b_ih], layer.params[b_hh]
+        for key, array in zip((b_ih, b_hh), pair, strict=True):
             _checks.check_writeable(f"{name}.params[{key!r}]", array)
-            biases[key] = array.reshape(layer._gates, -1)
-    return [
-        (array, biases[key.replace("bias_ih", "bias_hh")])
-        for key, array in biases.items()
-        if key.startswith("bias_ih")
-    ]
+        pairs.append(tuple(array.reshape(layer._gates, -1) for array in pair))
+    return pairs
