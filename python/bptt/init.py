@@ -299,10 +299,10 @@ def _biases(name: str, layer: Recurrent[Any]) -> list[tuple[Array, Array]]:
     """bias_ih and bias_hh of each layer and direction, seen as (gates, H)."""
     if not layer.bias:
         raise ValueError(f"{name} has bias=False, must have biases")
-    pairs = []
+    pairs: list[tuple[Array, Array]] = []
     for *_, b_ih, b_hh in layer._fours:
-        pair = layer.params[b_ih], layer.params[b_hh]
-        for key, array in zip((b_ih, b_hh), pair, strict=True):
-            _checks.check_writeable(f"{name}.params[{key!r}]", array)
-        pairs.append(tuple(array.reshape(layer._gates, -1) for array in pair))
+        for key in (b_ih, b_hh):
+            _checks.check_writeable(f"{name}.params[{key!r}]", layer.params[key])
+        ih, hh = layer.params[b_ih], layer.params[b_hh]
+        pairs.append((ih.reshape(layer._gates, -1), hh.reshape(layer._gates, -1)))
     return pairs

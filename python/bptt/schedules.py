@@ -79,7 +79,7 @@ class LinearLR(EpochSchedule):
     ----------
     optimizer : Optimizer
     start_factor : float
-        In [0, 1].
+        In (0, 1].
     end_factor : float
         In [0, 1].
     total_iters : int
@@ -102,7 +102,11 @@ class LinearLR(EpochSchedule):
         )
 
     def _options(self) -> Checks:
-        return {"start_factor": _share, "end_factor": _share, "total_iters": _checks.as_size}
+        return {
+            "start_factor": _positive_share,
+            "end_factor": _share,
+            "total_iters": _checks.as_size,
+        }
 
     def _lr_at(self, epoch: int) -> float:
         way = min(epoch, self.total_iters) / self.total_iters
@@ -302,8 +306,15 @@ class ReduceLROnPlateau(Schedule):
         }
 
 
+def _positive_share(name: str, value: object) -> float:
+    number = _share(name, value)
+    if number == 0:
+        raise ValueError(f"{name} is 0, must be above 0")
+    return number
+
+
 def _below_one(name: str, value: object) -> float:
-    number = _checks.as_real(name, value, 0, 1)
+    number = _share(name, value)
     if number == 1:
         raise ValueError(f"{name} is 1, must be below 1")
     return number
