@@ -198,12 +198,12 @@ def test_chrono_remembers_for_times_that_are_uniform(kind):
     layer = kind(1, 600, rng=0, dtype=np.float64)
     for array in layer.params.values():
         array[:] = 0
-    init.chrono_(layer, 50, rng=1)
+    init.chrono_(layer, 6, rng=1)
     start = np.ones((1, 1, 600))
     state = layer(np.zeros((1, 1, 1)), start if kind is bptt.GRU else (0 * start, start))[1]
     kept = state if kind is bptt.GRU else state[1]
     u = 1 / (1 - kept) - 1
-    assert kolmogorov_smirnov(u, lambda x: np.clip((x - 1) / 48, 0, 1)) < 1.95
+    assert kolmogorov_smirnov(u, lambda x: np.clip((x - 1) / 4, 0, 1)) < 1.95
     if kind is bptt.LSTM:
         biases = layer.params["bias_ih_l0"] + layer.params["bias_hh_l0"]
         assert np.array_equal(biases[:600], -biases[600:1200])

@@ -241,6 +241,7 @@ def test_a_refused_step_changes_nothing(recipe, change, error, message):
         (lambda s: s.pop("steps"), ValueError),
         (lambda s: s.update(nesterov=True), ValueError),
         (lambda s: s.pop("lr"), ValueError),
+        (lambda s: s.update(initial_lr=-1), ValueError),
         (lambda s: s.update(lr=-1), ValueError),
         (lambda s: s.update(steps=-1), ValueError),
         (lambda s: s.update(steps=1.5), TypeError),
@@ -258,7 +259,7 @@ def test_a_refused_load_changes_nothing(change, error):
     other.step(draw(2))
     bad = other.state_dict()
     change(bad)
-    with pytest.raises(error, match=r"^(state_dict|lr|steps)"):
+    with pytest.raises(error, match=r"^(state_dict|lr|initial_lr|steps)"):
         optimiser.load_state_dict(bad)
     assert repr(optimiser.state_dict()) == before
 

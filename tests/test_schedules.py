@@ -141,6 +141,14 @@ def test_a_schedule_begins_from_the_rate_last_set_by_hand():
     assert bptt.StepLR(its, 3).base_lr == 0.3
 
 
+def test_a_restored_optimiser_knows_the_rate_last_set_by_hand():
+    its, other = optimiser(), optimiser(9)
+    bptt.LinearLR(its, start_factor=0.5)
+    other.load_state_dict(its.state_dict())
+    assert other.lr == 0.05
+    assert bptt.StepLR(other, 3).base_lr == 0.1
+
+
 # ---- saving
 
 

@@ -141,7 +141,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return the hyperparameters, the number of steps and copies of what is kept, by name."""
         state = {name: getattr(self, name) for name in self._hyperparameters}
-        state["steps"] = self._steps
+        state |= {"initial_lr": self.initial_lr, "steps": self._steps}
         for slot, arrays in self._kept.items():
             if arrays is not None:
                 state[slot] = {name: array.copy() for name, array in arrays.items()}
@@ -153,7 +153,9 @@ class Optimizer:
         new = self._checked({name: given[name] for name in self._hyperparameters if name in given})
         slots = self._slots(new)
         kept = [slot for slot, begin in slots.items() if begin is not None]
-        _checks.check_names("state_dict", state_dict, (*self._hyperparameters, "steps", *kept))
+        names = (*self._hyperparameters, "initial_lr", "steps", *kept)
+        _checks.check_names("state_dict", state_dict, names)
+        initial_lr = _at_least_zero("initial_lr", state_dict["initial_lr"])
         steps = _checks.as_size("steps", state_dict["steps"], least=0)
         copies = {
             slot: _checks.as_copies(f"state_dict[{slot!r}]", state_dict[slot], self.params)
@@ -161,7 +163,7 @@ class Optimizer:
         }
         self._kept = {slot: copies.get(slot) for slot in slots}
         self._steps = steps
-        vars(self).update(new, initial_lr=new["lr"])
+        vars(self).update(new, initial_lr=initial_lr)
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """All hyperparameters, those that are given after a check."""

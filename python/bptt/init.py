@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from ._rnn_base import Recurrent
 from .recurrent import GRU, LSTM
 from .results import Array
 
-Rng = int | np.random.Generator | None
+Rng: TypeAlias = "int | np.random.Generator | None"  # a string: numpy.random is slow to import
 Values = NDArray[np.float64]
 
 __all__ = [
