@@ -1,6 +1,9 @@
 #include "arrays.h"
 
 #include <algorithm>
+#include <memory>
+
+#include "blocks.h"
 
 namespace bptt {
 
@@ -169,7 +172,7 @@ bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extent
 }
 
 py::array new_array(const py::dtype& dtype, const Extents& extents) {
-  constexpr size_t kLine = 64, kSmall = 4096;
+  constexpr size_t kLine = 64, kSmall = 4096, kLarge = size_t(64) << 10;
   size_t bytes = size_t(dtype.itemsize());
   for (const py::ssize_t n : extents) bytes *= size_t(n);
   if (bytes < kSmall) {
@@ -179,6 +182,11 @@ py::array new_array(const py::dtype& dtype, const Extents& extents) {
         reinterpret_cast<const Py_intptr_t*>(extents.data()), nullptr, nullptr, 0, nullptr);
     if (!array) throw py::error_already_set();
     return py::reinterpret_steal<py::array>(array);
+  }
+  if (bytes >= kLarge) {
+    auto block = std::make_unique<Block>(bytes);
+    const py::capsule owner(block.get(), [](void* it) { delete static_cast<Block*>(it); });
+    return py::array(dtype, extents, block.release()->data(), owner);
   }
   const py::array room(py::dtype::of<char>(), Extents{py::ssize_t(bytes + kLine)});
   const auto address = reinterpret_cast<uintptr_t>(room.data());

@@ -62,6 +62,7 @@ bool bool_argument(py::handle argument, const char* name);
 
 // Uninitialised. It begins with a line of the cache (and is a view of its memory) from 4096 bytes on, so that
 // threads who write parts of a row, or neighbouring rows, do not take lines from each other at every step.
+// From 64 KiB on its memory comes from and goes back to the pool of Block.
 py::array new_array(const py::dtype& dtype, const Extents& extents);
 
 // The array to write y to: the argument itself, or a new array if it is None.

@@ -293,7 +293,7 @@ struct ForwardPass {
     }
     if (!by.unpacked) {
       constexpr const auto& products = kProducts<T, Left::kRow, kAccumulators, C::x_count, C::slots>;
-      return products(group.size * C::x_count, rows)(tile, left, by.panel(group), by.terms);
+      return products(group.size * C::x_count, rows)(tile, left, by.panel(group), by.terms, false);
     }
     for (int64_t b = 0; b < group.size; ++b)
       for (int j = 0; j < C::x_count; ++j)

@@ -6,12 +6,18 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 
 from bptt import functional, init, reference
 from bptt._core import __version__
+from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
 from bptt.clipping import clip_grad_norm_, clip_grad_value_
-from bptt.layers import Activation, Dropout, LastStep, Linear
+from bptt.embedding import Embedding
+from bptt.layers import Activation, Dropout, Linear
 from bptt.losses import cross_entropy, mse_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
+from bptt.norm import LayerNorm
 from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+from bptt.pooling import LastStep, MaxOverTime, MeanOverTime
+from bptt.positions import SinusoidalPositions
 from bptt.recurrent import GRU, LSTM, RNN
+from bptt.residual import Residual
 from bptt.schedules import (
     CosineAnnealingLR,
     LinearLR,
@@ -19,6 +25,7 @@ from bptt.schedules import (
     SequentialLR,
     StepLR,
 )
+from bptt.self_attention import MultiHeadSelfAttention
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
     free_memory,
@@ -39,18 +46,28 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "AttentionGradients",
+    "BahdanauAttention",
     "CosineAnnealingLR",
     "Dropout",
+    "Embedding",
     "LastStep",
     "LayerGradients",
+    "LayerNorm",
     "Linear",
     "LinearLR",
+    "LuongAttention",
+    "MaxOverTime",
+    "MeanOverTime",
     "Module",
+    "MultiHeadSelfAttention",
     "RMSprop",
     "RecurrentGradients",
     "ReduceLROnPlateau",
+    "Residual",
     "Sequential",
     "SequentialLR",
+    "SinusoidalPositions",
     "StepLR",
     "Stream",
     "__version__",

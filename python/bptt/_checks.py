@@ -123,12 +123,17 @@ def as_gradient(name: str, value: object, dtype: Float, axes: str, shape: tuple[
 
 def as_integers(name: str, value: object, axes: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """An integer array of `shape`, in its own dtype."""
+    return shaped(name, as_integer_array(name, value), axes, shape)
+
+
+def as_integer_array(name: str, value: object) -> NDArray[Any]:
+    """An integer array of any shape, in its own dtype."""
     array = as_real_array(name, value)
     if array.size == 0 and not is_array(value):
         array = array.astype(np.intp)  # NumPy takes an empty list for floats
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} has dtype {array.dtype}, must be integers")
-    return shaped(name, array, axes, shape)
+    return array
 
 
 def check_names(name: str, values: object, expected: Collection[str]) -> None:

@@ -122,11 +122,6 @@ class Recurrent(Module, Generic[State]):
         bound = 1 / math.sqrt(self.hidden_size)
         self._params = uniform(self._shapes(), bound, self.dtype, self._rng)
 
-    def __repr__(self) -> str:
-        changed = [f"{name}={value!r}" for name, value in self._changed().items()]
-        arguments = [str(self.input_size), str(self.hidden_size), *changed]
-        return f"{type(self).__name__}({', '.join(arguments)})"
-
     def __call__(
         self, x: Array, state: State | None = None, *, lengths: Any = None
     ) -> tuple[Array, State]:
@@ -349,13 +344,3 @@ class Recurrent(Module, Generic[State]):
             join = np.stack if batched else np.concatenate
             stacked = [join(part) for part in zip(*parts, strict=True)]
         return stacked[0] if len(stacked) == 1 else tuple(stacked)
-
-    def _changed(self) -> dict[str, Any]:
-        """Constructor arguments that differ from their defaults."""
-        changed = {}
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if name != "rng" and parameter.default is not parameter.empty:
-                value = getattr(self, name)
-                if value != parameter.default:
-                    changed[name] = str(value) if name == "dtype" else value
-        return changed

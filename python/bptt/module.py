@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
+
+import numpy as np
 
 from . import _arguments, _checks
 from .results import Array
@@ -58,6 +61,20 @@ class Module:
     def __init__(self) -> None:
         self.training = True
         self._params: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        """The call that makes such a layer: what it must be given, and what is not as by default.
+
+        Arguments are read from the attributes of the same names.
+        """
+        arguments = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name, parameter.default)
+            if parameter.default is parameter.empty:
+                arguments.append("..." if value is parameter.empty else repr(value))
+            elif name != "rng" and np.any(value != parameter.default):
+                arguments.append(f"{name}={str(value) if name == 'dtype' else value!r}")
+        return f"{type(self).__name__}({', '.join(arguments)})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define __call__")
