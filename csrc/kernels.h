@@ -77,6 +77,7 @@ struct Backward : Call<T> {
   T *dw_ih, *dw_hh;       // (G*H,I), (G*H,H)
   T *db_ih, *db_hh;       // (G*H)
   T *dh_0, *dc_0;         // (N,H)
+  Sequences<T> dh;        // (T,N,H), of h after each step: dy and what comes back from the steps after it
   void* scratch;
 };
 

@@ -77,7 +77,15 @@ def rnn_backward(
     dh_n: npt.ArrayLike | None,
     wrt: Collection[str] | None,
     /,
-) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
+) -> tuple[
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+]: ...
 def lstm_backward(
     cache: CacheProtocol,
     dy: npt.ArrayLike | None,
@@ -93,6 +101,7 @@ def lstm_backward(
     Array | None,
     Array | None,
     Array | None,
+    Array | None,
 ]: ...
 def gru_backward(
     cache: CacheProtocol,
@@ -100,7 +109,15 @@ def gru_backward(
     dh_n: npt.ArrayLike | None,
     wrt: Collection[str] | None,
     /,
-) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
+) -> tuple[
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+]: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def set_isa(name: str) -> None: ...

@@ -283,7 +283,7 @@ def backward(
     dh_n: Array | None = None,
     dc_n: Array | None = None,
 ) -> LSTMGradients:
-    """Return the gradients of all arguments; c_0's is (N, 0) where the cell has no c."""
+    """Return the gradients of all arguments and of h; c_0's is (N, 0) where the cell has no c."""
     cell, order, xs, h, c, v = cache.cell, cache.order, cache.x, cache.h, cache.c, cache.v
     dys = np.zeros_like(h[1:]) if dy is None else order.by_step(dy, h.dtype)
     dxs = np.zeros_like(xs)
@@ -293,12 +293,14 @@ def backward(
     db_hh = np.zeros_like(cache.w_hh[:, 0])
     dh = np.zeros_like(h[0])
     dc = np.zeros_like(c[0])
+    dhs = np.zeros_like(h[1:])
     dh += 0 if dh_n is None else dh_n
     dc += 0 if dc_n is None else dc_n
 
     for s in reversed(order.steps()):
         n = order.running(s)
         ds = State(dh[n] + dys[s, n], dc[n])  # y = h
+        dhs[s, n] = ds.h
         p, state = State(h[s, n], c[s, n]), State(h[s + 1, n], c[s + 1, n])
         gates_x, gates_h, dp = cell.backward(ds, p, state, list(v[:, s, n]))
         dgx = np.concatenate(gates_x, axis=1)
@@ -311,4 +313,6 @@ def backward(
         dw_hh += dgh.T @ p.h
         db_hh += dgh.sum(axis=0)
 
-    return LSTMGradients(order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc)
+    return LSTMGradients(
+        order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc, order.by_time(dhs)
+    )
