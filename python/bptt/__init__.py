@@ -1,10 +1,11 @@
 """Recurrent neural networks on NumPy arrays: forward and back-propagation through time, compiled.
 
 `bptt.functional` has the functions (one layer, one direction), `bptt.reference` the same in plain
-NumPy; the layers, losses and optimisers here have the names and arguments of PyTorch's.
+NumPy; the layers, losses and optimisers here have the names and arguments of PyTorch's;
+`bptt.diagnostics` shows how gradients flow through a model.
 """
 
-from bptt import functional, reference
+from bptt import diagnostics, functional, reference
 from bptt._core import __version__
 from bptt.layers import Activation, Dropout, LastStep, Linear
 from bptt.losses import cross_entropy, mse_loss
@@ -40,6 +41,7 @@ __all__ = [
     "__version__",
     "clip_grad_norm_",
     "cross_entropy",
+    "diagnostics",
     "free_memory",
     "functional",
     "get_num_threads",

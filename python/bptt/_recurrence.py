@@ -313,6 +313,4 @@ def backward(
         dw_hh += dgh.T @ p.h
         db_hh += dgh.sum(axis=0)
 
-    return LSTMGradients(
-        order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc, order.by_time(dhs)
-    )
+    return LSTMGradients(order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc, order.by_time(dhs))

@@ -47,7 +47,7 @@ class GRUForward(NamedTuple):
 
 
 class RNNGradients(NamedTuple):
-    """One gradient an argument of `rnn_forward`, in its shape, and h (T,N,H); None where not asked for."""
+    """One an argument of `rnn_forward`, in its shape, and h (T,N,H); None where not asked for."""
 
     x: Array | None
     w_ih: Array | None
@@ -59,7 +59,7 @@ class RNNGradients(NamedTuple):
 
 
 class LSTMGradients(NamedTuple):
-    """One gradient an argument of `lstm_forward`, in its shape, and h (T,N,H); None where not asked for."""
+    """One an argument of `lstm_forward`, in its shape, and h (T,N,H); None where not asked for."""
 
     x: Array | None
     w_ih: Array | None
@@ -72,7 +72,7 @@ class LSTMGradients(NamedTuple):
 
 
 class GRUGradients(NamedTuple):
-    """One gradient an argument of `gru_forward`, in its shape, and h (T,N,H); None where not asked for."""
+    """One an argument of `gru_forward`, in its shape, and h (T,N,H); None where not asked for."""
 
     x: Array | None
     w_ih: Array | None
