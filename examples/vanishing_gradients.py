@@ -56,7 +56,7 @@ def simple(nonlinearity: str, w_hh: float | None = None) -> Build:
         rnn = bptt.RNN(2, UNITS, nonlinearity=nonlinearity, dtype=dtype, rng=rng)
         if w_hh is not None:
             for name, array in rnn.params.items():
-                array[...] = 0.1 * rng.normal(size=array.shape) if "weight_ih" in name else 0
+                array[...] = 0.05 * rng.normal(size=array.shape) if "weight_ih" in name else 0
             np.fill_diagonal(rnn.params["weight_hh_l0"], w_hh)
         return rnn
 
@@ -95,18 +95,21 @@ class Network(NamedTuple):
     build: Build
     rate: float
     colour: str
+    label: tuple[int, str]  # at which t its name stands, on which side of its line
     style: str = "-"
 
 
 NETWORKS = (
-    Network("sigmoid RNN", simple("sigmoid"), 3e-4, "#56B4E9"),
-    Network("tanh RNN", simple("tanh"), 3e-4, "#0072B2"),
-    Network("LSTM, gates half open", half_open, 3e-3, "#888888"),
-    Network(f"ReLU RNN, w_hh = {LARGE} I", simple("relu", LARGE), 3e-4, "#D55E00"),
-    Network("ReLU RNN, w_hh = I", simple("relu", 1.0), 3e-4, "#CC79A7"),
-    Network("leaky ReLU RNN, w_hh = I", simple("leaky_relu", 1.0), 3e-4, "#7B3F99", "--"),
-    Network("LSTM, forget gate open", open_gates(bptt.LSTM), 3e-3, "#000000"),
-    Network("GRU, update gate open", open_gates(bptt.GRU), 3e-3, "#009E73"),
+    Network("sigmoid RNN", simple("sigmoid"), 3e-4, "#56B4E9", (183, "left")),
+    Network("tanh RNN", simple("tanh"), 3e-4, "#0072B2", (155, "right")),
+    Network("LSTM, gates half open", half_open, 1e-2, "#888888", (157, "left")),
+    Network(f"ReLU RNN, w_hh = {LARGE} I", simple("relu", LARGE), 3e-4, "#D55E00", (60, "above")),
+    Network("ReLU RNN, w_hh = I", simple("relu", 1.0), 3e-4, "#CC79A7", (10, "above")),
+    Network(
+        "leaky ReLU RNN, w_hh = I", simple("leaky_relu", 1.0), 3e-4, "#7B3F99", (60, "above"), "--"
+    ),
+    Network("LSTM, forget gate open", open_gates(bptt.LSTM), 1e-2, "#000000", (10, "below")),
+    Network("GRU, update gate open", open_gates(bptt.GRU), 1e-2, "#009E73", (10, "below")),
 )
 EXPLODING = NETWORKS[3]
 
@@ -151,7 +154,7 @@ def factor(flow: GradientFlow) -> float:
 def train(
     model: bptt.Sequential, optimiser: Any, T: int, steps: int, *, clip: float | None
 ) -> list[float]:
-    """Train on new sequences at each step, the rate falling to zero; return the losses."""
+    """Train on new sequences at each step, the rate falling from half-time; return the losses."""
     rng = np.random.default_rng(2)
     step = bptt.value_and_grad(model, bptt.mse_loss)
     rate = optimiser.lr
@@ -162,7 +165,7 @@ def train(
             loss, grads = step(*adding_problem(rng, T, BATCH))
             if clip is not None:
                 bptt.clip_grad_norm_(grads, clip)
-            optimiser.lr = rate * (1 - i / steps)
+            optimiser.lr = rate * min(1.0, 2 * (1 - i / steps))
             optimiser.step(grads)
             losses.append(loss)
     return losses
@@ -192,63 +195,75 @@ def told(name: str, radius: str, growth: str, first: str, errors: Sequence[str])
     return f"{name:25} {radius:>6} {growth:>13} {first:>10} " + "".join(f"{e:>9}" for e in errors)
 
 
+# Where a name stands beside its point: offset in points, alignments.
+SIDES = {
+    "left": ((-6, 0), "right", "center"),
+    "right": ((6, 0), "left", "center"),
+    "above": ((0, 5), "left", "bottom"),
+    "below": ((0, -5), "left", "top"),
+}
+
+
 def draw_flows(axes: Axes, flows: Sequence[GradientFlow]) -> None:
     """Draw dL/dh_t of each network, with its name at the line."""
-    low, high = 1e-16, 1e5
     for network, flow in zip(NETWORKS, flows, strict=True):
         dh = flow.layers[0].dh
-        axes.plot(dh, network.style, color=network.colour, linewidth=2.2)
-    # where a name stands: t, the norm, and on which side of that point
-    places = (
-        (173, 3e-16, "right"),
-        (139, 3e-15, "right"),
-        (119, 1e-13, "right"),
-        (4, 3e4, "left"),
-        (60, 8.0, "left"),
-        (125, 8.0, "left"),
-        (4, 1.5e-7, "left"),
-        (4, 5e-4, "left"),
-    )
-    for network, (t, at, side) in zip(NETWORKS, places, strict=True):
-        axes.text(t, at, network.name, color=network.colour, ha=side, fontweight="bold")
-    axes.set(yscale="log", ylim=(low, high), xlim=(0, FLOW_T - 1))
-    axes.set(xlabel="step t (the loss is at the last step)", ylabel="norm of $dL/dh_t$")
-    axes.set_title("Before training: the gradient on its way back, from right to left")
+        axes.plot(dh, network.style, color=network.colour, linewidth=2.4)
+        t, side = network.label
+        offset, ha, va = SIDES[side]
+        axes.annotate(
+            network.name,
+            (t, dh[t]),
+            offset,
+            textcoords="offset points",
+            ha=ha,
+            va=va,
+            color=network.colour,
+            fontweight="bold",
+        )
+    axes.set(yscale="log", ylim=(1e-16, 1e8), xlim=(0, FLOW_T - 1))
+    axes.set(xlabel="step t (the loss is at the last)", ylabel="norm of $dL/dh_t$")
+    axes.set_title("Before training: the gradient on its way back in time, from right to left")
 
 
 def draw_clipping(axes: Axes, clipped: Sequence[float], free: Sequence[float]) -> None:
     """Draw the losses of the network that explodes, with and without clipping."""
-    top = 1e5
-    steps = np.arange(1, len(clipped) + 1)
-    axes.plot(steps, clipped, color="#0072B2", linewidth=2.2)
+    top, blue = 1e6, "#0072B2"
     finite = [loss for loss in free if math.isfinite(loss)]
-    axes.plot([*steps[: len(finite)], len(finite) + 1], [*finite, top], color=EXPLODING.colour)
-    axes.text(8, 1.5e4, f"without clipping: NaN\nafter {len(finite)} step", color=EXPLODING.colour)
-    axes.text(45, 60, "gradient clipped\nto norm 1", color="#0072B2")
-    axes.axhline(CHANCE, color="#555555", linestyle=":", linewidth=1.2)
-    axes.text(len(clipped), CHANCE * 0.8, "always saying 1", ha="right", va="top", color="#555555")
-    axes.set(yscale="log", ylim=(0.03, top), xlim=(0, len(clipped)))
-    axes.set(xlabel="step of gradient descent", ylabel="squared error")
-    axes.set_title(f"Clipping tames an exploding RNN\n({EXPLODING.name}, T = {CLIPPED_T})")
+    axes.plot(clipped, color=blue, linewidth=2)
+    axes.plot([*finite, top], color=EXPLODING.colour, linewidth=2)
+    steps = f"{len(finite)} step" + "s" * (len(finite) > 1)
+    axes.text(8, 3e4, f"without clipping:\nNaN after {steps}", color=EXPLODING.colour)
+    axes.text(50, 100, "gradient clipped\nto norm 1", color=blue)
+    axes.axhline(CHANCE, color="#555555", linestyle=":")
+    axes.text(len(clipped), 0.05, "always saying 1: 1/6", ha="right", va="center", color="#555555")
+    axes.set(yscale="log", ylim=(0.02, top), xlim=(0, len(clipped)))
+    axes.set(xlabel=f"step of gradient descent, T = {CLIPPED_T}", ylabel="mean squared error")
+    axes.set_title(f"Clipping tames w_hh = {LARGE} I")
 
 
 def draw_errors(axes: Axes, lengths: Sequence[int], errors: NDArray[np.float64]) -> None:
-    """Draw the error of each network (row) at each length (column) as dots."""
-    least, most = 5e-5, 1.0
-    rows = np.arange(len(NETWORKS))[::-1]
-    sizes = np.linspace(30, 150, len(lengths))
-    for T, column, size in zip(lengths, errors.T, sizes, strict=True):
-        shown = np.clip(np.nan_to_num(column, nan=most), least, most)
-        colours = [network.colour for network in NETWORKS]
-        axes.scatter(shown, rows, size, colours, alpha=0.6, edgecolors="white", clip_on=False)
-        axes.scatter([], [], size, "#555555", alpha=0.6, label=f"T = {T}")
-    axes.axvline(CHANCE, color="#555555", linestyle=":", linewidth=1.2)
-    axes.axvline(GOAL, color="#555555", linestyle="--", linewidth=1.2)
-    axes.set(xscale="log", xlim=(least, most), xlabel="squared error on new sequences")
+    """Draw the error of each network (row) at each length (column) as dots, largest T lowest."""
+    least, most = 2e-5, 1.0
+    rows = np.arange(len(NETWORKS))
+    colours = [network.colour for network in NETWORKS]
+    drops = np.linspace(-0.2, 0.2, len(lengths)) if len(lengths) > 1 else [0.0]
+    sizes = np.linspace(30, 130, len(lengths))
+    for T, column, drop, size in zip(lengths, errors.T, drops, sizes, strict=True):
+        shown = np.clip(np.nan_to_num(column, nan=most), least, most)  # NaN: at the edge
+        axes.scatter(shown, rows + drop, size, colours, edgecolors="white", zorder=3, clip_on=False)
+        axes.scatter([], [], size, "#555555", label=f"T = {T}")
+    for x, style, what in ((CHANCE, ":", "saying 1"), (GOAL, "--", "0.01")):
+        axes.axvline(x, color="#555555", linestyle=style)
+        axes.text(x, -0.75, what, ha="center", va="bottom", color="#555555", fontsize=11)
+    axes.set(xscale="log", xlim=(least, most), ylim=(len(rows) - 0.4, -0.6))
+    axes.set(xlabel="mean squared error on new sequences")
     axes.set_yticks(rows, [network.name for network in NETWORKS])
+    for label, colour in zip(axes.get_yticklabels(), colours, strict=True):
+        label.set(color=colour, fontweight="bold")
     axes.tick_params(axis="y", length=0)
-    axes.set_title("After training: the adding problem")
-    axes.legend(frameon=False)
+    axes.set_title("After training: the adding problem", pad=22)
+    axes.legend(frameon=False, loc="upper left")
 
 
 def draw(
@@ -290,11 +305,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--output: there is no directory {options.output.parent}")
 
     start = time.perf_counter()
-    print(f"dL/dh_t before training at T = {FLOW_T}, and squared error on the adding problem")
+    print(f"dL/dh_t before training at T = {FLOW_T}, and mean squared error on the adding problem")
     print(f"after {options.steps} steps of Adam, gradients clipped to norm 1\n")
     heads = [f"T={T}" for T in options.lengths]
     print(told("network", "radius", "factor a step", "|dL/dh_0|", heads))
-    print(told("always saying 1", "", "", "", [f"{CHANCE:.4f}"] * len(heads)))
+    print(told("always saying 1", "", "", "", [f"{CHANCE:.5f}"] * len(heads)))
     flows, errors = [], []
     for network in NETWORKS:
         flow = flow_of(network)
@@ -302,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         radius = next(layer.gates[g].radius for g in "hgn" if g in layer.gates)
         row = [error_of(network, T, options.steps) for T in options.lengths]
         shown = f"{radius:.2f}", f"{factor(flow):.3f}", f"{layer.dh[0]:.0e}"
-        print(told(network.name, *shown, [f"{error:.4f}" for error in row]), flush=True)
+        print(told(network.name, *shown, [f"{error:.5f}" for error in row]), flush=True)
         flows.append(flow)
         errors.append(row)
     clipped, free = descent(1.0), descent(None)
