@@ -123,6 +123,15 @@ def test_it_sees_into_any_container(backend):
     assert wrapped.layers[0].gates == direct.layers[0].gates
 
 
+def test_checkpoints_change_nothing(backend):
+    call = {"x": normal((70, 3, 3)), "dy": normal((70, 3, 4)), "lengths": [70, 0, 33]}
+    kept, again = (
+        gradient_flow(small("LSTM", backend, checkpoint_every=k), **call) for k in (None, 21)
+    )
+    np.testing.assert_array_equal(again.layers[0].dh, kept.layers[0].dh)
+    assert again.layers[0].gates == kept.layers[0].gates
+
+
 # ---- loss, parameters, and what is left behind
 
 

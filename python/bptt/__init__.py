@@ -7,11 +7,20 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 
 from bptt import diagnostics, functional, reference
 from bptt._core import __version__
-from bptt.layers import Activation, Dropout, LastStep, Linear
-from bptt.losses import cross_entropy, mse_loss
+from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
+from bptt.classification import binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from bptt.embedding import Embedding
+from bptt.functional import ctc_loss
+from bptt.layers import Activation, Dropout, Linear
+from bptt.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
+from bptt.norm import LayerNorm
 from bptt.optim import SGD, Adam, clip_grad_norm_
+from bptt.pooling import LastStep, MaxOverTime, MeanOverTime
+from bptt.positions import SinusoidalPositions
 from bptt.recurrent import GRU, LSTM, RNN
+from bptt.residual import Residual
+from bptt.self_attention import MultiHeadSelfAttention
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
     free_memory,
@@ -22,6 +31,7 @@ from bptt.settings import (
 )
 from bptt.stream import Stream
 from bptt.training import value_and_grad
+from bptt.truncated import truncated
 
 __all__ = [
     "GRU",
@@ -30,26 +40,43 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "AttentionGradients",
+    "BahdanauAttention",
     "Dropout",
+    "Embedding",
     "LastStep",
     "LayerGradients",
+    "LayerNorm",
     "Linear",
+    "LuongAttention",
+    "MaxOverTime",
+    "MeanOverTime",
     "Module",
+    "MultiHeadSelfAttention",
     "RecurrentGradients",
+    "Residual",
     "Sequential",
+    "SinusoidalPositions",
     "Stream",
     "__version__",
+    "binary_cross_entropy_with_logits",
     "clip_grad_norm_",
     "cross_entropy",
+    "ctc_loss",
     "diagnostics",
     "free_memory",
     "functional",
     "get_num_threads",
+    "huber_loss",
+    "l1_loss",
     "mse_loss",
+    "nll_loss",
     "reference",
     "set_flush_denormal",
     "set_num_threads",
     "show_config",
+    "smooth_l1_loss",
     "summary",
+    "truncated",
     "value_and_grad",
 ]

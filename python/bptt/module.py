@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
+
+import numpy as np
 
 from . import _arguments, _checks
 from .results import Array
@@ -59,6 +62,20 @@ class Module:
         self.training = True
         self._params: dict[str, Array] = {}
 
+    def __repr__(self) -> str:
+        """The call that makes such a layer: what it must be given, and what is not as by default.
+
+        Arguments are read from the attributes of the same names.
+        """
+        arguments = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name, parameter.default)
+            if parameter.default is parameter.empty:
+                arguments.append("..." if value is parameter.empty else repr(value))
+            elif name != "rng" and np.any(value != parameter.default):
+                arguments.append(f"{name}={str(value) if name == 'dtype' else value!r}")
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define __call__")
 
@@ -74,6 +91,15 @@ class Module:
         is read-only: a new array under an old name would be unknown to the optimiser.
         """
         return MappingProxyType(self._params)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this layer and all that it is made of, in attributes or in collections there."""
+        yield self
+        for value in vars(self).values():
+            held = value.values() if isinstance(value, Mapping) else value
+            for part in held if isinstance(held, Iterable) else (held,):
+                if isinstance(part, Module):
+                    yield from part.modules()
 
     def num_parameters(self) -> int:
         """Return how many numbers the parameters hold."""
