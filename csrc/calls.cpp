@@ -111,26 +111,29 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
 
 namespace {
 
-// Which gradients are wanted, in the order x w_ih w_hh b_ih b_hh h_0 c_0.
+// Which gradients are wanted, in the order x w_ih w_hh b_ih b_hh h_0 c_0 h.
 struct Wanted {
-  static constexpr int kFields = 7;
-  static constexpr const char* kNames[kFields] = {"x", "w_ih", "w_hh", "b_ih", "b_hh", "h_0", "c_0"};
-  bool field[kFields];
+  static constexpr int kFields = 8;
+  static constexpr const char* kNames[kFields] = {"x", "w_ih", "w_hh", "b_ih", "b_hh", "h_0", "c_0", "h"};
+  static constexpr int kC0 = 6, kH = 7;  // not of every cell; no argument, so only given if named
+  bool field[kFields]{};
 
   Wanted(py::handle wrt, bool has_c) {
-    const int fields = has_c ? kFields : kFields - 1;
-    std::fill(field, field + kFields, wrt.is_none());
-    if (!has_c) field[kFields - 1] = false;
-    if (wrt.is_none()) return;
+    const auto exists = [&](int i) { return has_c || i != kC0; };
+    if (wrt.is_none()) {
+      for (int i = 0; i < kH; ++i) field[i] = exists(i);
+      return;
+    }
     std::string must = ", must be a collection of names from";
-    for (int i = 0; i < fields; ++i) must += std::string(" ") + kNames[i];
+    for (int i = 0; i < kFields; ++i)
+      if (exists(i)) must += std::string(" ") + kNames[i];
     if (!(PyTuple_Check(wrt.ptr()) || PyList_Check(wrt.ptr()) || PyAnySet_Check(wrt.ptr())))
       type_error("wrt is " + type_name(wrt) + must);
     for (const py::handle name : wrt) {
       if (!py::isinstance<py::str>(name)) type_error("wrt holds " + type_name(name) + must);
       int i = 0;
-      while (i < fields && !name.equal(py::str(kNames[i]))) ++i;
-      if (i == fields) value_error("wrt holds " + std::string(py::repr(name)) + must);
+      while (i < kFields && !(exists(i) && name.equal(py::str(kNames[i])))) ++i;
+      if (i == kFields) value_error("wrt holds " + std::string(py::repr(name)) + must);
       field[i] = true;
     }
   }
@@ -160,6 +163,7 @@ void run_backward(const Cache& cache, const py::object& dy, const py::object& dh
   call.db_hh = data<T>(g[4]);
   call.dh_0 = data<T>(g[5]);
   call.dc_0 = data<T>(g[6]);
+  if (!g[7].is_none()) call.dh = sequences<T>(py::reinterpret_borrow<py::array>(g[7]));
   run(cache, call);
 }
 
@@ -181,7 +185,7 @@ py::tuple backward(Cell cell, const BackwardArguments& given) {
   const Wanted wanted(given.wrt, its.has_c);
 
   const int64_t GH = its.gates * H;
-  const Extents shapes[Wanted::kFields] = {{}, {GH, I}, {GH, H}, {GH}, {GH}, {N, H}, {N, H}};
+  const Extents shapes[Wanted::kFields] = {{}, {GH, I}, {GH, H}, {GH}, {GH}, {N, H}, {N, H}, {T, N, H}};
   Gradients g;
   for (int i = 0; i < Wanted::kFields; ++i) {
     g[i] = py::none();
@@ -191,8 +195,8 @@ py::tuple backward(Cell cell, const BackwardArguments& given) {
     run_backward<float>(cache, dy, dh_n, dc_n, g);
   else
     run_backward<double>(cache, dy, dh_n, dc_n, g);
-  if (its.has_c) return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5], g[6]);
-  return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5]);
+  if (its.has_c) return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7]);
+  return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5], g[7]);
 }
 
 }  // namespace bptt

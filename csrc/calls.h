@@ -18,7 +18,7 @@ struct BackwardArguments {
 
 // y, the final states and the cache
 py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& given);
-// the gradients of x w_ih w_hh b_ih b_hh h_0 [c_0]
+// the gradients of x w_ih w_hh b_ih b_hh h_0 [c_0] h
 py::tuple backward(Cell cell, const BackwardArguments& given);
 
 }  // namespace bptt

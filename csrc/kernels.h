@@ -86,6 +86,7 @@ struct Backward : Call<T> {
   T *dw_ih, *dw_hh;       // (G*H,I), (G*H,H)
   T *db_ih, *db_hh;       // (G*H)
   T *dh_0, *dc_0;         // (N,H)
+  Sequences<T> dh;        // (T,N,H), of h after each step: dy and what comes back from the steps after it
   void* scratch;
   bool resumes;  // the call before, with the same scratch, was for the steps that follow these: dh_n and dc_n
                  // are what it left there, and sums go on. They are in their places when step 0 is done

@@ -45,6 +45,11 @@ class Cell:
         return "x", "w_ih", "w_hh", *self.optional
 
     @property
+    def gradients(self) -> tuple[str, ...]:
+        """All that backward gives: a gradient of each of these arrays, and of h of every step."""
+        return *self.fields, "h"
+
+    @property
     def upstream(self) -> tuple[str, ...]:
         """Gradients that backward takes."""
         return "dy", *(f"d{s}_n" for s in self.states)
@@ -65,7 +70,8 @@ class Cell:
         return getattr(module, f"{self.name}_forward")(**arguments)
 
     def backward(self, module: ModuleType, cache: Any, arguments: Mapping[str, Any]) -> Arrays:
-        """Call the cell's backward function and return the gradients as d + name."""
+        """Call the cell's backward function, for all gradients unless told, as d + name."""
+        arguments = {"wrt": self.gradients, **arguments}
         gradients = getattr(module, f"{self.name}_backward")(cache, **arguments)
         return {f"d{name}": value for name, value in gradients._asdict().items()}
 

@@ -74,6 +74,12 @@ def hybrid() -> ModuleType:
     return load("hybrid")
 
 
+@pytest.fixture(scope="module")
+def vanishing() -> ModuleType:
+    pytest.importorskip("matplotlib", reason="examples/vanishing_gradients.py needs matplotlib")
+    return load("vanishing_gradients")
+
+
 def any_network(elman, f, g, x):
     """The example's network in float64 with other weights, for which g acts on both signs."""
     model = elman.network(f, g, np.random.default_rng(0), dtype=np.float64)
@@ -364,4 +370,77 @@ def test_hybrid_refuses(hybrid, capsys, tmp_path, monkeypatch, arguments, messag
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^2$"):
         hybrid.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_adding_problem(vanishing):
+    x, target = vanishing.adding_problem(np.random.default_rng(0), 31, 5000)
+    values, marks = x[..., 0], x[..., 1]
+    assert 0 <= values.min() < values.max() <= 1
+    assert set(np.unique(marks)) == {0, 1}
+    for half in (marks[:15], marks[15:]):
+        np.testing.assert_array_equal(half.sum(axis=0), 1)
+        assert half.any(axis=1).all(), "each step is marked now and then"
+    np.testing.assert_allclose((values * marks).sum(axis=0)[:, None], target, rtol=1e-6)
+    assert np.mean((target - 1) ** 2) == pytest.approx(vanishing.CHANCE, rel=0.05)
+
+
+def test_gradients_vanish_explode_and_hold(vanishing):
+    factors = {n.name: vanishing.factor(vanishing.flow_of(n)) for n in vanishing.NETWORKS}
+    assert factors["sigmoid RNN"] < 0.25, "the greatest slope, by a radius below 1"
+    assert factors["tanh RNN"] < 0.7
+    assert factors["LSTM, gates half open"] < 0.7
+    assert factors["ReLU RNN, w_hh = 1.05 I"] == pytest.approx(1.05, abs=0.001)
+    assert factors["ReLU RNN, w_hh = I"] == pytest.approx(1, abs=0.001)
+    assert factors["leaky ReLU RNN, w_hh = I"] == pytest.approx(1, abs=0.001)
+    assert 0.98 < factors["LSTM, forget gate open"] < 1
+    assert 0.98 < factors["GRU, update gate open"] < 1
+
+
+@pytest.mark.parametrize("T", [100, 200, 400])
+def test_an_open_gate_learns_the_adding_problem(vanishing, T):
+    assert vanishing.error_of(vanishing.NETWORKS[-1], T, 1000) < 0.01
+
+
+def test_a_tanh_network_does_not(vanishing):
+    assert vanishing.error_of(vanishing.NETWORKS[1], 100, 1000) > 0.15
+
+
+def test_clipping_tames_what_explodes(vanishing):
+    clipped, free = vanishing.descent(1.0), vanishing.descent(None)
+    assert clipped[0] == free[0] > 100
+    assert np.isnan(free[-1])
+    assert np.isfinite(clipped).all()
+    assert np.mean(clipped[-30:]) < 0.5
+
+
+def test_vanishing_from_the_command_line(vanishing, tmp_path):
+    from matplotlib.image import imread
+
+    arguments = ("--steps", "20", "--lengths", "4", "30", "--output", "of.png")
+    out, _ = run_well("vanishing_gradients", *arguments, cwd=tmp_path)
+    for network in vanishing.NETWORKS:
+        row = re.search(rf"^{re.escape(network.name)} +(.*)$", out, re.M)
+        assert row, network.name
+        assert len(row[1].split()) == 3 + 2
+    for T in (4, 30):
+        assert number(f"T = {T}: the better of LSTM and GRU has", out) < 1
+    assert [path.name for path in tmp_path.iterdir()] == ["of.png"]
+    picture = imread(tmp_path / "of.png")
+    for network in vanishing.NETWORKS:
+        assert share_of_colour(picture, network.colour) > 0.0005, network.name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--lengths", "100", "3"), "--lengths must be at least 4"),
+        (("--steps", "0"), "--steps must be at least 1"),
+        (("--output", "none/v.png"), "--output: there is no directory none"),
+    ],
+)
+def test_vanishing_refuses(vanishing, capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        vanishing.main(arguments)
     assert message in capsys.readouterr().err

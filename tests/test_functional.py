@@ -132,9 +132,10 @@ def cases(draw: st.DrawFn) -> Case:
 @given(case=cases(), data=st.data())
 def test_any_call(compiled: ModuleType, case: Case, data: st.DataObject) -> None:
     forward, backward = case.problem()
-    wrt = data.draw(st.none() | st.sets(st.sampled_from(case.cell.fields)))
+    wrt = data.draw(st.none() | st.sets(st.sampled_from(case.cell.gradients)))
     results = compute(compiled, case.cell, forward, {**backward, "wrt": wrt})
-    left_out = {f"d{f}" for f in case.cell.fields if wrt is not None and f not in wrt}
+    wanted = case.cell.fields if wrt is None else wrt
+    left_out = {f"d{name}" for name in case.cell.gradients if name not in wanted}
     assert {name for name, value in results.items() if value is None} == left_out
     assert_true(case, {name: value for name, value in results.items() if value is not None})
 
@@ -212,6 +213,7 @@ def test_what_lies_past_a_length_reaches_nothing(
     assert_all_same_bits(actual, expected)
     assert not actual["y"][past].any()
     assert not actual["dx"][past].any()
+    assert not actual["dh"][past].any()
 
 
 # ---- whose memory is whose
@@ -286,12 +288,33 @@ def test_wrt_changes_no_bit(impl: ModuleType, cell: Cell, dtype: str) -> None:
     cache = cell.forward(impl, {**forward, "training": True}).cache
     everything = cell.backward(impl, cache, backward)
     rng = np.random.default_rng(0)
-    some = [{f for f in cell.fields if rng.random() < 0.5} for _ in range(8)]
-    for wrt in [(), cell.fields, *((field,) for field in cell.fields), *some]:
+    some = [{f for f in cell.gradients if rng.random() < 0.5} for _ in range(8)]
+    for wrt in [None, (), cell.fields, *((field,) for field in cell.gradients), *some]:
         part = cell.backward(impl, cache, {**backward, "wrt": wrt})
         given = {name: value for name, value in part.items() if value is not None}
-        assert given.keys() == {f"d{field}" for field in wrt}
+        assert given.keys() == {f"d{field}" for field in (cell.fields if wrt is None else wrt)}
         assert_all_same_bits(given, {name: everything[name] for name in given})
+
+
+@every_variant
+@every_dtype
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_the_gradient_of_a_state_is_that_of_a_call_from_there(
+    compiled: ModuleType, cell: Cell, dtype: str, reverse: bool
+) -> None:
+    """h_t is y_t, and the h_0 of a second call over the steps after it."""
+    case = Case(cell, 6, 7, 5, 19, dtype, reverse=reverse)
+    forward, backward = case.problem()
+    result = cell.forward(compiled, {**forward, "training": True})
+    saved = result.cache.arrays()
+    found = cell.backward(compiled, result.cache, backward)["dh"]
+    for t in range(case.T):
+        after, taken = (slice(0, t), case.T - t) if reverse else (slice(t + 1, None), t + 1)
+        second = {**forward, "x": forward["x"][after]}
+        second |= {f"{s}_0": saved[s][taken] for s in cell.states}
+        cache = cell.forward(compiled, {**second, "training": True}).cache
+        rest = cell.backward(compiled, cache, {**backward, "dy": backward["dy"][after]})
+        assert_same_bits(found[t], backward["dy"][t] + rest["dh_0"], f"dh at step {t}")
 
 
 @every_cell
@@ -372,7 +395,7 @@ def _of_batch(case: Case, arrays: dict[str, Any], rows: list[int], steps: int) -
     """Return arguments or results of some sequences of a batch, cut to so many steps."""
     cut = {}
     for name, value in arrays.items():
-        if name in ("x", "y", "dx", "dy"):
+        if name in ("x", "y", "dx", "dy", "dh"):
             cut[name] = value[:steps, rows]
         elif name.removeprefix("d") in ("h_0", "c_0", "h_n", "c_n", "lengths"):
             cut[name] = value[rows]

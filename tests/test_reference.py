@@ -127,22 +127,45 @@ def test_the_shortest_and_the_longest_sequence_are_among_the_ragged() -> None:
 # ---- backward: the complex step
 
 
+class _Moved:
+    """A cell and what is added to its h after each step: moves (T, N, H), by time t."""
+
+    def __init__(self, cell: recurrence.Cell, given: dict[str, Any]) -> None:
+        self.cell, self.gates, self.saved, self.cells = cell, cell.gates, cell.saved, cell.cells
+        moves = given["h"]
+        T, N, _ = moves.shape
+        lengths = given.get("lengths", np.full(N, T))
+        self.steps = (
+            [
+                moves[lengths[n] - 1 - s if given["reverse"] else s, n]
+                for n in range(N)
+                if s < lengths[n]
+            ]
+            for s in range(T)
+        )
+
+    def forward(self, gx: recurrence.Gates, gh: recurrence.Gates, p: recurrence.State) -> Any:
+        s, v = self.cell.forward(gx, gh, p)
+        return s._replace(h=s.h + next(self.steps)), v
+
+
 def _forward_complex(case: Case, given: dict[str, Any]) -> Arrays:
     cells = {
         "rnn": recurrence.RNN(case.cell.nonlinearity, 0.2),
         "lstm": recurrence.LSTM(),
         "gru": recurrence.GRU(),
     }
-    arrays = {name: given[name] for name in case.cell.fields}
+    arrays = {name: given[name].astype(complex) for name in case.cell.fields}
     options = {name: given[name] for name in ("lengths", "reverse") if name in given}
-    y, h_n, c_n, _ = recurrence.forward(cells[case.cell.name], **arrays, **options)
+    y, h_n, c_n, _ = recurrence.forward(_Moved(cells[case.cell.name], given), **arrays, **options)
     return {"dy": y.imag / STEP, "dh_n": h_n.imag / STEP, "dc_n": c_n.imag / STEP}
 
 
 def _filled(case: Case, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments with zeros for those left out."""
+    """Return the arguments with zeros for those left out, and for what is added to each h."""
     shapes = case.cell.shapes(case.T, case.N, case.inputs, case.H)
-    return {name: np.zeros(shapes[name]) for name in case.cell.fields} | given
+    shapes["h"] = shapes["dy"]
+    return {name: np.zeros(shapes[name]) for name in case.cell.gradients} | given
 
 
 @every_variant
@@ -153,7 +176,7 @@ def test_backward_is_the_complex_step(cell: Cell, ragged: bool, reverse: bool, b
     given, upstream = case.problem()
     cache = cell.forward(reference, {**given, "training": True}).cache
     full = _filled(case, given)
-    for name in cell.fields:
+    for name in cell.gradients:
         slopes = []  # of all outputs, one perturbed entry of this argument after the other
         for entry in np.ndindex(full[name].shape):
             moved = full[name].astype(complex)
@@ -188,13 +211,15 @@ def test_backward_is_the_slope_in_a_random_direction(
     """One direction that moves all arguments at once meets each entry of each gradient."""
     case = Case(cell, T, N, inputs, H, ragged=ragged, reverse=reverse, seed=seed)
     given, upstream = case.problem()
-    direction = replace(case, seed=seed + 1).draw(np.random.default_rng(seed))[0]
-    moved = {name: given[name] + 1j * STEP * direction[name] for name in cell.fields}
+    direction, other = replace(case, seed=seed + 1).draw(np.random.default_rng(seed))
+    direction["h"] = other["dy"]
+    full = _filled(case, given)
+    moved = {name: full[name] + 1j * STEP * direction[name] for name in cell.gradients}
     slope = _forward_complex(case, {**given, **moved})
     cache = cell.forward(reference, {**given, "training": True}).cache
     gradients = cell.backward(reference, cache, upstream)
     outputs = np.concatenate([(upstream[d] * slope[d]).ravel() for d in upstream])
-    inputs_ = np.concatenate([(gradients[f"d{n}"] * direction[n]).ravel() for n in cell.fields])
+    inputs_ = np.concatenate([(gradients[f"d{n}"] * direction[n]).ravel() for n in cell.gradients])
     terms = np.abs(outputs).sum() + np.abs(inputs_).sum()
     assert abs(outputs.sum() - inputs_.sum()) <= 1e-14 * terms
 

@@ -125,6 +125,7 @@ struct BackwardPass {
       pack_weights<C::x_count>(w_ih, dx_groups, call.w_ih, C::x_gate, m);
       clear_past_end(schedule, shape, call.dx, shape.I, m);
     }
+    clear_past_end(schedule, shape, call.dh, shape.H, m);
     if (call.resumes) return;
     for (int64_t j = 0; j < share.slots.n; ++j) {
       const int64_t slot = share.slots.slot(j), n = schedule.sequence[slot];
@@ -202,6 +203,7 @@ struct BackwardPass {
       const int64_t slot = share.slots.slot(j);
       const int64_t previous = kept.states.index(s - 1, slot), now = kept.states.index(s, slot);
       const T* dy = call.dy.data ? call.dy.at(schedule.time(s, slot), schedule.sequence[slot]) : nullptr;
+      T* dh_t = call.dh.data ? call.dh.at(schedule.time(s, slot), schedule.sequence[slot]) : nullptr;
       for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) {
         const int64_t unit = b * L;
         T* carried_h = dh + slot * units + unit;
@@ -212,6 +214,7 @@ struct BackwardPass {
         State<T> p(load(kept.states.h + previous + unit)), state(load(kept.states.h + now + unit));
         State<T> ds(load(carried_h));
         if (dy) ds.h += load_first(dy + unit, groups.lanes(b));
+        if (dh_t) store_first(dh_t + unit, ds.h, groups.lanes(b));
         if constexpr (C::has_c) {
           p.c = load(kept.states.c + previous + unit);
           state.c = load(kept.states.c + now + unit);

@@ -1,10 +1,11 @@
 """Recurrent neural networks on NumPy arrays: forward and back-propagation through time, compiled.
 
 `bptt.functional` has the functions (one layer, one direction), `bptt.reference` the same in plain
-NumPy; the layers, losses and optimisers here have the names and arguments of PyTorch's.
+NumPy; the layers, losses and optimisers here have the names and arguments of PyTorch's;
+`bptt.diagnostics` shows how gradients flow through a model.
 """
 
-from bptt import functional, init, reference
+from bptt import diagnostics, functional, init, reference
 from bptt._core import __version__
 from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
 from bptt.classification import binary_cross_entropy_with_logits, cross_entropy, nll_loss
@@ -79,6 +80,7 @@ __all__ = [
     "clip_grad_value_",
     "cross_entropy",
     "ctc_loss",
+    "diagnostics",
     "free_memory",
     "functional",
     "get_num_threads",

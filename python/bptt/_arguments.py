@@ -226,10 +226,10 @@ def size(T: int, N: int, H: int, dtype: np.dtype[np.floating]) -> None:
         raise MemoryError(f"states of shape (T, N, H) = {(T, N, H)} exceed 2**63 - 1 bytes")
 
 
-def wrt(value: object, fields: tuple[str, ...]) -> frozenset[str]:
-    """Check the names of the gradients asked for, None for all."""
+def wrt(value: object, fields: tuple[str, ...], only_named: tuple[str, ...] = ()) -> frozenset[str]:
+    """Check the names of the gradients asked for, None for all but those `only_named`."""
     if value is None:
-        return frozenset(fields)
+        return frozenset(fields).difference(only_named)
     if not isinstance(value, tuple | list | set | frozenset):
         raise TypeError(f"wrt is {described(value)}, must be a tuple, list or set of names")
     for name in value:

@@ -80,7 +80,15 @@ def rnn_backward(
     dh_n: npt.ArrayLike | None,
     wrt: Collection[str] | None,
     /,
-) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
+) -> tuple[
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+]: ...
 def lstm_backward(
     cache: CacheProtocol,
     dy: npt.ArrayLike | None,
@@ -96,6 +104,7 @@ def lstm_backward(
     Array | None,
     Array | None,
     Array | None,
+    Array | None,
 ]: ...
 def gru_backward(
     cache: CacheProtocol,
@@ -103,7 +112,15 @@ def gru_backward(
     dh_n: npt.ArrayLike | None,
     wrt: Collection[str] | None,
     /,
-) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
+) -> tuple[
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+    Array | None,
+]: ...
 def ctc_loss(
     logits: npt.ArrayLike,
     targets: npt.ArrayLike,

@@ -330,7 +330,7 @@ def backward(
     dh_n: Array | None = None,
     dc_n: Array | None = None,
 ) -> LSTMGradients:
-    """Return the gradients of all arguments; c_0's is (N, 0) where the cell has no c."""
+    """Return the gradients of all arguments and of h; c_0's is (N, 0) where the cell has no c."""
     cell, order, xs, first = cache.cell, cache.order, cache.x, cache.states[0]
     dh = np.zeros_like(first.h)
     dc = np.zeros_like(first.c)
@@ -342,6 +342,7 @@ def backward(
     dw_hh = np.zeros_like(cache.w_hh)
     db_ih = np.zeros_like(cache.w_hh[:, 0])
     db_hh = np.zeros_like(cache.w_hh[:, 0])
+    dhs = np.zeros_like(dys)
 
     for i in reversed(range(len(cache.segments))):
         segment = cache.segments[i]
@@ -349,6 +350,7 @@ def backward(
         for s in reversed(order.steps(segment)):
             n, k = order.running(s), s - segment.start
             ds = State(dh[n] + dys[s, n], dc[n])  # y = h
+            dhs[s, n] = ds.h
             p, state = State(h[k, n], c[k, n]), State(h[k + 1, n], c[k + 1, n])
             gates_x, gates_h, dp = cell.backward(ds, p, state, list(v[:, k, n]))
             dgx = np.concatenate(gates_x, axis=1)
@@ -361,4 +363,4 @@ def backward(
             dw_hh += dgh.T @ p.h
             db_hh += dgh.sum(axis=0)
 
-    return LSTMGradients(order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc)
+    return LSTMGradients(order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc, order.by_time(dhs))

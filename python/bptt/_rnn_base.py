@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -26,6 +27,12 @@ from .stream import Stream
 State = TypeVar("State")
 
 _BACKENDS = {"compiled": functional, "reference": reference}
+
+# Where set, told of each layer and direction k that a pullback goes through: the recurrent layer,
+# k, its cache and dL/dh_t of all steps (T, N, H). So bptt.diagnostics sees into any container.
+watcher: ContextVar[Callable[[Recurrent[Any], int, Cache, Array], None] | None] = ContextVar(
+    "watcher", default=None
+)
 
 
 class _Tape(NamedTuple):
@@ -259,6 +266,7 @@ class Recurrent(Module, Generic[State]):
         dstates = self._split("dstate", dstate, N, layout.batched)
         wanted = _arguments.wrt(wrt, RecurrentGradients._fields)
         backward = getattr(_BACKENDS[self.backend], self._backward_name)
+        watch = watcher.get()
         D, H = self._directions, self.hidden_size
         params: dict[str, Array] = {}
         starts: list[Sequence[Array]] = [()] * (self.num_layers * D)
@@ -267,6 +275,8 @@ class Recurrent(Module, Generic[State]):
             if mask is not None:
                 dy = dy * mask
             fields = self._fields(wanted, layer)
+            if watch:
+                fields |= {"h"}
             dx: Array | None = None
             for d in range(D):
                 k = layer * D + d
@@ -278,7 +288,9 @@ class Recurrent(Module, Generic[State]):
                 )
                 names = self._fours[k][: 4 if self.bias else 2]
                 params.update(zip(names, g[1 : 1 + len(names)], strict=True))
-                starts[k] = g[5:]
+                starts[k] = g[5:-1]
+                if watch:
+                    watch(self, k, tape.caches[k], g.h)
                 dx = g.x if dx is None else np.add(dx, g.x, out=dx)
             dy = dx
         return RecurrentGradients(

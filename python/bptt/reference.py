@@ -112,11 +112,15 @@ dh_n : array_like, shape (N, H), optional
 """,
     "wrt": """
 wrt : tuple, list, set or frozenset of str, optional
-    Names of the gradients to compute, all by default; the others are None.
+    Names of the gradients to compute; the others are None. By default those of all arguments.
+    h is only computed if named.
 """,
     "gradients": """
     One gradient an array argument of the forward function, named like it and of its shape, also
     where the argument was not given; None where `wrt` leaves it out. x is 0 past a sequence's end.
+    The last field, h, of shape (T, N, H), is the total gradient of the state h after each step, by
+    time t like y: dy[t], and what comes back through the steps taken after it (where that is the
+    last, dh_n). It is 0 past a sequence's end, too.
 
 Raises
 ------
@@ -313,6 +317,8 @@ def lstm_backward(
 ) -> LSTMGradients:
     """Back-propagate through the time [1]_ of a call of `lstm_forward`.
 
+    The gradient of h is that with c of the same step held fixed.
+
     {backward}
     dc_n : array_like, shape (N, H), optional
         Gradient of c_n, zero by default.
@@ -469,6 +475,6 @@ def _checked_backward(
     dy = check.optional("dy", dy, dtype, "(T, N, H)", (T, N, H))
     dh_n = check.optional("dh_n", dh_n, dtype, "(N, H)", (N, H))
     dc_n = check.optional("dc_n", dc_n, dtype, "(N, H)", (N, H))
-    wanted = check.wrt(wrt, fields)
+    wanted = check.wrt(wrt, fields, only_named=("h",))
     gradients = recurrence.backward(cache, dy, dh_n, dc_n)._asdict()
     return [gradients[field] if field in wanted else None for field in fields]

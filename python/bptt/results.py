@@ -47,7 +47,7 @@ class GRUForward(NamedTuple):
 
 
 class RNNGradients(NamedTuple):
-    """One gradient an argument of `rnn_forward`, in its shape; None where `wrt` left it out."""
+    """One an argument of `rnn_forward`, in its shape, and h (T,N,H); None where not asked for."""
 
     x: Array | None
     w_ih: Array | None
@@ -55,10 +55,11 @@ class RNNGradients(NamedTuple):
     b_ih: Array | None
     b_hh: Array | None
     h_0: Array | None
+    h: Array | None
 
 
 class LSTMGradients(NamedTuple):
-    """One gradient an argument of `lstm_forward`, in its shape; None where `wrt` left it out."""
+    """One an argument of `lstm_forward`, in its shape, and h (T,N,H); None where not asked for."""
 
     x: Array | None
     w_ih: Array | None
@@ -67,10 +68,11 @@ class LSTMGradients(NamedTuple):
     b_hh: Array | None
     h_0: Array | None
     c_0: Array | None
+    h: Array | None
 
 
 class GRUGradients(NamedTuple):
-    """One gradient an argument of `gru_forward`, in its shape; None where `wrt` left it out."""
+    """One an argument of `gru_forward`, in its shape, and h (T,N,H); None where not asked for."""
 
     x: Array | None
     w_ih: Array | None
@@ -78,3 +80,4 @@ class GRUGradients(NamedTuple):
     b_ih: Array | None
     b_hh: Array | None
     h_0: Array | None
+    h: Array | None
