@@ -10,6 +10,7 @@
 #include "dispatch.h"
 #include "stream.h"
 #include "team.h"
+#include "updates.h"
 
 namespace bptt {
 
@@ -110,6 +111,18 @@ void register_losses(py::module_& m) {
   });
 }
 
+void register_optim(py::module_& m) {
+  m.def(
+      "update",
+      [](const std::string& rule, const std::vector<double>& constants, const py::list& params,
+         const py::list& grads,
+         const py::list& kept) { return update(*active, rule, constants, params, grads, kept); },
+      py::arg("rule"), py::arg("constants"), py::arg("params"), py::arg("grads"), py::arg("kept"));
+  m.def(
+      "sum_of_squares", [](const py::array& x) { return sum_of_squares(*active, x); },
+      py::arg("x").noconvert());
+}
+
 void register_settings(py::module_& m) {
   m.attr("__version__") = BPTT_VERSION;
 #ifdef __clang__
@@ -155,6 +168,7 @@ PYBIND11_MODULE(_core, m) {
   register_cells(m);
   register_stream(m);
   register_losses(m);
+  register_optim(m);
   register_settings(m);
   register_math<float>(m, &Kernels::math_f32);
   register_math<double>(m, &Kernels::math_f64);

@@ -14,9 +14,6 @@ namespace bptt {
 
 namespace {
 
-// A call so short that it keeps the interpreter lock, which takes longer to give and to get back.
-constexpr double kShort = 10;  // microseconds
-
 // A rough estimate of a call's time on one thread, with the rows past sequences' ends that it clears.
 double microseconds_of(const Cache& cache, int passes) {
   const CellInfo& cell = info(cache.cell);

@@ -241,13 +241,13 @@ class Worker {
   const Ctc<T>& call_;
   void* const scratch_;
   int64_t S_;
-  const int64_t* label_;  // (S)
-  double scale_;          // of the loss in the mean
-  Wide total_;            // p(target | logits)
-  States left_, back_;    // after a step, in the direction of the pass; before it, on the way back
-  Wide* steps_;           // (length, values_of_step)
-  double *row_, *exp_;    // (C): logits less the largest, and e^ that
-  bool* skip_;            // (S+1): whether a label may follow the one before it without a blank
+  const int64_t* label_;       // (S)
+  double scale_;               // of the loss in the mean
+  Wide total_ = Wide::zero();  // p(target | logits)
+  States left_, back_;         // after a step, in the direction of the pass; before it, on the way back
+  Wide* steps_;                // (length, values_of_step)
+  double *row_, *exp_;         // (C): logits less the largest, and e^ that
+  bool* skip_;                 // (S+1): whether a label may follow the one before it without a blank
 };
 
 }  // namespace

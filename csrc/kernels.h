@@ -114,6 +114,26 @@ struct CellKernels {
   void (*unpack)(const void* kept, const Shape&, const Schedule&, const Unpacked<T>&);
 };
 
+// What an optimiser does to one parameter; isa/optim.h has what each rule keeps, and its constants.
+enum class Rule { kSgd, kAdam, kRmsprop, kAdagrad };
+constexpr int kRules = 4, kMostKept = 3, kMostConstants = 8;
+
+// Arrays of one size, none of them in another's memory.
+template <class T>
+struct Update {
+  int64_t size;
+  T* p;
+  const T* g;
+  T* kept[kMostKept];  // null from where the rule, or its options, need none
+};
+
+template <class T>
+struct OptimKernels {
+  // of elements begin..end-1; of their neighbours no bit depends on them
+  void (*update[kRules])(const T* constants, const Update<T>&, int64_t begin, int64_t end);
+  double (*sum_of_squares)(const T* x, int64_t n);
+};
+
 // The functions of isa/math.h on arrays, for tests of their accuracy.
 template <class T>
 struct MathKernels {
@@ -127,6 +147,8 @@ struct Kernels {
   int lanes_f32;  // a measure of this instruction set's speed, for deciding about threads
   CellKernels<float> f32[kCells];
   CellKernels<double> f64[kCells];
+  OptimKernels<float> optim_f32;
+  OptimKernels<double> optim_f64;
   MathKernels<float> math_f32;
   MathKernels<double> math_f64;
 };

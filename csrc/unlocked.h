@@ -5,6 +5,9 @@
 
 namespace bptt {
 
+// A call so short that it keeps the lock, which takes longer to give and to get back.
+constexpr double kShort = 10;  // microseconds
+
 // For kernels at such work: whether Ctrl-C has been pressed. The interpreter is asked now and then, and runs
 // what signal handlers there are.
 bool interrupted();

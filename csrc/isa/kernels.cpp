@@ -3,6 +3,7 @@
 
 #include "backward.h"
 #include "forward.h"
+#include "optim.h"
 
 #define BPTT_STRING_(x) #x
 #define BPTT_STRING(x) BPTT_STRING_(x)
@@ -56,6 +57,10 @@ template <class C, class T>
 constexpr CellKernels<T> kCell{kept_bytes<C, T>, forward_scratch<C, T>,  forward<C, T>,  panel_bytes<C, T>,
                                pack<C, T>,       backward_scratch<C, T>, backward<C, T>, unpack<C, T>};
 
+template <class T>
+constexpr OptimKernels<T> kOptim{{update<Sgd, T>, update<Adam, T>, update<Rmsprop, T>, update<Adagrad, T>},
+                                 sum_of_squares<T>};
+
 }  // namespace
 
 const Kernels kernels{
@@ -63,6 +68,8 @@ const Kernels kernels{
     kLanes<float>,
     {kCell<Rnn<float>, float>, kCell<Lstm<float>, float>, kCell<Gru<float>, float>},
     {kCell<Rnn<double>, double>, kCell<Lstm<double>, double>, kCell<Gru<double>, double>},
+    kOptim<float>,
+    kOptim<double>,
     {map<float, exp<float>>, map<float, sigmoid<float>>, map<float, tanh<float>>},
     {map<double, exp<double>>, map<double, sigmoid<double>>, map<double, tanh<double>>},
 };

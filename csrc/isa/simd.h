@@ -123,6 +123,27 @@ BPTT_INLINE vec<float> at_least(vec<float> x, vec<float> limit) { return _mm_max
 BPTT_INLINE vec<double> at_least(vec<double> x, vec<double> limit) { return _mm_max_pd(limit, x); }
 #endif
 
+#if defined(__AVX512F__)
+BPTT_INLINE vec<float> sqrt(vec<float> x) { return _mm512_sqrt_ps(x); }
+BPTT_INLINE vec<double> sqrt(vec<double> x) { return _mm512_sqrt_pd(x); }
+#elif defined(__AVX2__)
+BPTT_INLINE vec<float> sqrt(vec<float> x) { return _mm256_sqrt_ps(x); }
+BPTT_INLINE vec<double> sqrt(vec<double> x) { return _mm256_sqrt_pd(x); }
+#else
+BPTT_INLINE vec<float> sqrt(vec<float> x) { return _mm_sqrt_ps(x); }
+BPTT_INLINE vec<double> sqrt(vec<double> x) { return _mm_sqrt_pd(x); }
+#endif
+
+// As many values as a vector of double has lanes.
+BPTT_INLINE vec<double> load_double(const double* from) { return load(from); }
+#if defined(__AVX512F__)
+BPTT_INLINE vec<double> load_double(const float* from) { return _mm512_cvtps_pd(_mm256_loadu_ps(from)); }
+#elif defined(__AVX2__)
+BPTT_INLINE vec<double> load_double(const float* from) { return _mm256_cvtps_pd(_mm_loadu_ps(from)); }
+#else
+BPTT_INLINE vec<double> load_double(const float* from) { return vec<double>{from[0], from[1]}; }
+#endif
+
 // condition's lanes are all ones or all zeros.
 template <class T>
 BPTT_INLINE vec<T> select(ints<T> condition, vec<T> yes, vec<T> no) {

@@ -5,21 +5,29 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 `bptt.diagnostics` shows how gradients flow through a model.
 """
 
-from bptt import diagnostics, functional, reference
+from bptt import diagnostics, functional, init, reference
 from bptt._core import __version__
 from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
 from bptt.classification import binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from bptt.clipping import clip_grad_norm_, clip_grad_value_
 from bptt.embedding import Embedding
 from bptt.functional import ctc_loss
 from bptt.layers import Activation, Dropout, Linear
 from bptt.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
 from bptt.norm import LayerNorm
-from bptt.optim import SGD, Adam, clip_grad_norm_
+from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from bptt.pooling import LastStep, MaxOverTime, MeanOverTime
 from bptt.positions import SinusoidalPositions
 from bptt.recurrent import GRU, LSTM, RNN
 from bptt.residual import Residual
+from bptt.schedules import (
+    CosineAnnealingLR,
+    LinearLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 from bptt.self_attention import MultiHeadSelfAttention
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
@@ -39,28 +47,37 @@ __all__ = [
     "RNN",
     "SGD",
     "Activation",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "AttentionGradients",
     "BahdanauAttention",
+    "CosineAnnealingLR",
     "Dropout",
     "Embedding",
     "LastStep",
     "LayerGradients",
     "LayerNorm",
     "Linear",
+    "LinearLR",
     "LuongAttention",
     "MaxOverTime",
     "MeanOverTime",
     "Module",
     "MultiHeadSelfAttention",
+    "RMSprop",
     "RecurrentGradients",
+    "ReduceLROnPlateau",
     "Residual",
     "Sequential",
+    "SequentialLR",
     "SinusoidalPositions",
+    "StepLR",
     "Stream",
     "__version__",
     "binary_cross_entropy_with_logits",
     "clip_grad_norm_",
+    "clip_grad_value_",
     "cross_entropy",
     "ctc_loss",
     "diagnostics",
@@ -68,6 +85,7 @@ __all__ = [
     "functional",
     "get_num_threads",
     "huber_loss",
+    "init",
     "l1_loss",
     "mse_loss",
     "nll_loss",

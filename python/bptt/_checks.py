@@ -6,7 +6,7 @@ A message starts with the argument's name, says what it was and what it must be.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from ._arguments import described, integers, is_array, ndarray, shaped
 from .results import Array
 
 Float = np.dtype[np.floating[Any]]
+Check = Callable[[str, object], Any]  # of an argument by name: its value, perhaps converted
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -52,11 +53,16 @@ def as_size(name: str, value: object, least: int = 1) -> int:
     return size
 
 
-def as_real(name: str, value: object, low: float, high: float = math.inf) -> float:
-    """A real number within [low, high]; NaN is refused."""
+def as_number(name: str, value: object) -> float:
+    """A real number, NaN and infinity included."""
     if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
         raise TypeError(f"{name} is {described(value)}, must be a real number")
-    number = float(value)
+    return float(value)
+
+
+def as_real(name: str, value: object, low: float, high: float = math.inf) -> float:
+    """A real number within [low, high]; NaN is refused."""
+    number = as_number(name, value)
     if not low <= number <= high:
         raise ValueError(f"{name} is {number}, must be in [{low:g}, {high:g}]")
     return number
@@ -149,6 +155,14 @@ def check_writeable(label: str, array: NDArray[Any]) -> None:
     """Raise unless `array` can be changed in place."""
     if not array.flags.writeable:
         raise ValueError(f"{label} is read-only, must be writeable")
+
+
+def check_live(label: str, array: object) -> None:
+    """Raise unless `array` is a float array that can be changed in place."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{label} is {described(array)}, must be an ndarray")
+    as_float_array(label, array)
+    check_writeable(label, array)
 
 
 def empty(shape: tuple[int, ...], dtype: Float) -> Array:
