@@ -6,11 +6,14 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 
 from bptt import functional, reference
 from bptt._core import __version__
+from bptt._run import History
+from bptt.fitting import fit
 from bptt.layers import Activation, Dropout, LastStep, Linear
 from bptt.losses import cross_entropy, mse_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
 from bptt.optim import SGD, Adam, clip_grad_norm_
 from bptt.recurrent import GRU, LSTM, RNN
+from bptt.saving import load, save
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
     free_memory,
@@ -30,6 +33,7 @@ __all__ = [
     "Activation",
     "Adam",
     "Dropout",
+    "History",
     "LastStep",
     "LayerGradients",
     "Linear",
@@ -40,11 +44,14 @@ __all__ = [
     "__version__",
     "clip_grad_norm_",
     "cross_entropy",
+    "fit",
     "free_memory",
     "functional",
     "get_num_threads",
+    "load",
     "mse_loss",
     "reference",
+    "save",
     "set_flush_denormal",
     "set_num_threads",
     "show_config",

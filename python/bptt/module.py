@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -40,7 +41,8 @@ class Module:
     pullback(dy=None, wrt=None) returns `LayerGradients`. With `stateful = True` they are
     `__call__(x, state=None) -> (y, state)` and `vjp(x, state=None) -> (y, state, pullback)` where
     pullback(dy=None, dstate=None, wrt=None) returns `RecurrentGradients`. With
-    `takes_lengths = True` both have the keyword argument `lengths`.
+    `takes_lengths = True` both have the keyword argument `lengths`. To be saved, it keeps each
+    argument of its constructor but `rng` as an attribute of the same name.
 
     Attributes
     ----------
@@ -74,6 +76,43 @@ class Module:
         is read-only: a new array under an old name would be unknown to the optimiser.
         """
         return MappingProxyType(self._params)
+
+    def config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor by name, but for `rng`.
+
+        They are the attributes of the same names; `*args` is a tuple.
+
+        Raises
+        ------
+        TypeError
+            There is no such attribute.
+        """
+        names = [name for name in inspect.signature(type(self)).parameters if name != "rng"]
+        for name in names:
+            if not hasattr(self, name):
+                raise TypeError(
+                    f"{type(self).__name__} has no attribute {name!r}, must keep each argument of "
+                    "its constructor under its name"
+                )
+        return {name: getattr(self, name) for name in names}
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all that it holds, each once, as torch.nn.Module.modules does.
+
+        It holds its attributes, and what is in those that are tuples, lists or dicts.
+        """
+        seen: set[int] = set()
+        waiting: list[Any] = [self]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield value
+                waiting += reversed(vars(value).values())
+            elif isinstance(value, dict):
+                waiting += reversed(value.values())
+            elif isinstance(value, tuple | list):
+                waiting += reversed(value)
 
     def num_parameters(self) -> int:
         """Return how many numbers the parameters hold."""
