@@ -100,7 +100,7 @@ class Run:
 
     def told(self) -> dict[str, Any]:
         """Return what the bits of the run depend on, as far as it can be told in a few words."""
-        return {
+        return model_told(self.model) | {
             "optimizer": type(self.optimizer).__name__,
             "optimizer.params": [*self.optimizer.params],
             "train": self.train.told,
@@ -108,7 +108,6 @@ class Run:
             "batch_size": self.batch_size,
             "schedule": None if self.schedule is None else type(self.schedule).__name__,
             "clip": self.clip,
-            **model_told(self.model),
         }
 
     def start(self, seed: int) -> None:
