@@ -9,10 +9,13 @@ the file is large, and checksums (zip has its own) tell damaged bytes from intac
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
+import json
 import math
 import os
 import secrets
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,8 +26,6 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from . import _arguments
-
-# json and zipfile are imported where they are used: they would double the time of `import bptt`
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -40,7 +41,7 @@ class Archive(NamedTuple):
 
 
 def as_path(name: str, value: object) -> Path:
-    """Check a path, whose suffix says what kind of file it is; a link is followed."""
+    """Check a path, whose suffix says what format a file has; a link is followed."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{name} is {_arguments.described(value)}, must be a path")
     # realpath: what replaces the file must not replace a link to it
@@ -52,8 +53,6 @@ def as_path(name: str, value: object) -> Path:
 
 def write(path: Path, kind: str, header: Mapping[str, Any], arrays: Arrays) -> None:
     """Write a file of a kind ("model", "checkpoint"); on an error `path` is what it was before."""
-    import json
-
     text = json.dumps({"bptt": kind, "format": _FORMAT, **header})
     with replacing(path) as file:
         _WRITERS[path.suffix](file, text, arrays)
@@ -69,8 +68,6 @@ def read(path: Path, kind: str) -> Archive:
     ValueError
         It is damaged, or no file of this kind.
     """
-    import json
-
     with _File(path) as file:
         try:
             text, arrays = _READERS[path.suffix](file)
@@ -122,7 +119,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what writers of `path` left that were killed while they wrote."""
-    for temporary in path.parent.glob(f".{path.name}.{'[0-9a-f]' * 16}.tmp"):
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 16}.tmp"):
         temporary.unlink(missing_ok=True)
 
 
@@ -130,8 +127,6 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _write_npz(file: IO[bytes], text: str, arrays: Arrays) -> None:
-    import zipfile
-
     # ZipInfo has a fixed date: the same contents are the same bytes
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(zipfile.ZipInfo(_MEMBER), text)
@@ -141,8 +136,6 @@ def _write_npz(file: IO[bytes], text: str, arrays: Arrays) -> None:
 
 
 def _read_npz(file: io.FileIO) -> tuple[str, dict[str, NDArray[Any]]]:
-    import zipfile
-
     with zipfile.ZipFile(cast(IO[bytes], file)) as archive:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -189,7 +182,8 @@ def _write_safetensors(file: IO[bytes], text: str, arrays: Arrays) -> None:
         name: np.require(array, array.dtype.newbyteorder("="), "C")
         for name, array in arrays.items()
     }
-    metadata = {"bptt": text, "crc32": _checksum(text, packed)}
+    # one entry: several are written in any order, and the same contents should be the same bytes
+    metadata = {"bptt": f"{_checksum(text, packed)} {text}"}
     file.write(safetensors.numpy.save(packed, metadata))
 
 
@@ -197,9 +191,9 @@ def _read_safetensors(file: io.FileIO) -> tuple[str, dict[str, NDArray[Any]]]:
     safetensors = _import_safetensors()
     with safetensors.safe_open(file.name, framework="np") as archive:
         metadata = archive.metadata() or {}
-        text = metadata["bptt"]
+        checksum, _, text = metadata["bptt"].partition(" ")
         arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
-    if _checksum(text, arrays) != metadata["crc32"]:
+    if _checksum(text, arrays) != checksum:
         raise ValueError("its contents are not those that were saved")
     return text, arrays
 

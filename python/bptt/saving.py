@@ -99,9 +99,10 @@ def _own_classes() -> dict[str, type[Module]]:
     """The layers that bptt exports, by name."""
     import bptt
 
+    exported = {name: getattr(bptt, name) for name in bptt.__all__}
     return {
         name: value
-        for name, value in vars(bptt).items()
+        for name, value in exported.items()
         if isinstance(value, type) and issubclass(value, Module) and value is not Module
     }
 
@@ -145,7 +146,7 @@ class _Maker:
     def __init__(self, own: Classes, given: Classes, count: int) -> None:
         self._own, self._given = own, given
         self._largest = max(count, 2**20)  # some arguments are no sizes of arrays
-        self._zeros = _Zeros(count)
+        self._zeros = _zeros(count)
 
     def made(self, label: str, told: Any) -> Any:
         """Return an argument of a layer, or a layer."""
@@ -179,25 +180,26 @@ class _Maker:
         return layer
 
 
-class _Zeros(np.random.Generator):
-    """Draws zeros as initial values, which the file's then replace, and no more than it has."""
+def _zeros(count: int) -> np.random.Generator:
+    """A generator of zeros, `count` at most: initial values that the file's will replace."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__(np.random.PCG64(0))
-        self._left = count
+    class Zeros(np.random.Generator):  # here: numpy.random is imported when it is first used
+        left = count
 
-    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
-        return self._drawn(size)
+        def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+            return self._drawn(size)
 
-    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
-        return self._drawn(size)
+        def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+            return self._drawn(size)
 
-    def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> Any:
-        return self._drawn(size)
+        def standard_normal(self, size: Any = None, dtype: Any = None, out: Any = None) -> Any:
+            return self._drawn(size)
 
-    def _drawn(self, size: Any) -> Any:
-        shape = size if isinstance(size, tuple) else () if size is None else (size,)
-        self._left -= math.prod(shape)
-        if self._left < 0:
-            raise ValueError("its layers have more parameters than it has numbers")
-        return np.zeros(shape)
+        def _drawn(self, size: Any) -> Any:
+            shape = size if isinstance(size, tuple) else () if size is None else (size,)
+            self.left -= math.prod(shape)
+            if self.left < 0:
+                raise ValueError("its layers have more parameters than it has numbers")
+            return np.zeros(shape)
+
+    return Zeros(np.random.PCG64(0))
