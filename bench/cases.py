@@ -93,3 +93,9 @@ GRID: dict[str, tuple[Case, ...]] = {
     ),
 }
 MEANS = ("latency", "small", "large")  # the groups that enter the geometric means
+_ALL = tuple(case for group in MEANS for case in GRID[group])
+PARTS: dict[str, tuple[Case, ...]] = {  # of what means are taken
+    **{group: GRID[group] for group in MEANS},
+    "all": _ALL,
+    "N > 1": tuple(case for case in _ALL if case.shape[1] > 1),
+}

@@ -19,6 +19,13 @@ def errors(found: dict[str, Array], wanted: dict[str, Array]) -> dict[str, float
     }
 
 
+def require(library: str, where: str, found: dict[str, Array], wanted: dict[str, Array]) -> None:
+    """End the program where a library does not compute what it is to be timed for."""
+    worst = max(errors(found, wanted).values())
+    if worst > TOLERANCE:
+        raise SystemExit(f"{library} disagrees at {where}: error {worst:.1e}")
+
+
 def _error(found: Array, wanted: Array) -> float:
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return np.inf

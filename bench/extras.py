@@ -8,18 +8,35 @@ Results go to a JSON file, where they replace older ones; goals.py reads it.
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import findings
 import machine
-from cases import CELLS
-from extra import accuracy, cold, decaying, float64, lengths, overhead, stream, threads
+from cases import CELLS, DIRECTIONS
+from extra import (
+    accuracy,
+    busy,
+    checkpoints,
+    cold,
+    decaying,
+    float64,
+    lengths,
+    memory,
+    overhead,
+    stream,
+    threads,
+    training,
+)
 from measure import FULL, QUICK
 from peers.bptt import Bptt
 
 EXTRAS = {
     module.__name__.rpartition(".")[2]: module
-    for module in (cold, threads, overhead, lengths, decaying, float64, stream, accuracy)
+    for module in (
+        *(cold, threads, overhead, lengths, decaying, float64, stream, accuracy),
+        *(memory, training, busy, checkpoints),
+    )
 }
 OUT = Path(__file__).parent / "results" / "extras.json"
 
@@ -28,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="name", help=f"all of {', '.join(EXTRAS)}")
     parser.add_argument("--cell", nargs="+", choices=CELLS, default=CELLS)
+    parser.add_argument("--direction", nargs="+", choices=DIRECTIONS, default=DIRECTIONS)
     parser.add_argument("--rounds", type=int, help=f"turns of each side ({FULL.rounds})")
     parser.add_argument("--quick", action="store_true", help="a rough look")
     parser.add_argument("--out", type=Path, default=OUT, help="JSON to add to")
@@ -40,12 +58,14 @@ def main() -> None:
         effort = effort._replace(rounds=options.rounds)
     about = {"cpu": machine.cpu(), **Bptt(1).describe()}
     for name in options.names or EXTRAS:
-        for cell in options.cell:
+        directions = [way for way in EXTRAS[name].DIRECTIONS if way in options.direction]
+        for cell, direction in product(options.cell, directions):
             found = []
-            for finding in EXTRAS[name].measure(cell, effort):
+            for finding in EXTRAS[name].measure(cell, direction, effort):
                 found.append(finding)
                 mark = "" if finding.reached else "  MISSED"
-                print(f"{name} {cell} {finding.at}: {finding.value:.3g}{mark}", flush=True)
+                place = f"{cell} {direction} {finding.at}"
+                print(f"{name} {place}: {finding.value:.3g}{mark}", flush=True)
             findings.save(options.out, found, about)
     print(f"\n{findings.table(findings.load(options.out))}")
 

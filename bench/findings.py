@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ class Finding(NamedTuple):
 
     goal: str
     cell: str
+    direction: str
     at: str
     value: float
     bound: float
@@ -28,11 +30,13 @@ class Finding(NamedTuple):
     @property
     def margin(self) -> float:
         """1 at the bound, more beyond it."""
-        return self.bound / self.value if self.most else self.value / self.bound
+        if self.most:
+            return self.bound / self.value if self.value else math.inf
+        return self.value / self.bound
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.goal, self.cell, self.at
+    def key(self) -> tuple[str, str, str, str]:
+        return self.goal, self.cell, self.direction, self.at
 
     @property
     def wanted(self) -> str:
@@ -41,7 +45,7 @@ class Finding(NamedTuple):
 
 def worst(findings: Iterable[Finding]) -> list[Finding]:
     """Of each thing that was measured in several runs, the run that was furthest from its goal."""
-    found: dict[tuple[str, str, str], Finding] = {}
+    found: dict[tuple[str, str, str, str], Finding] = {}
     for finding in findings:
         other = found.get(finding.key)
         if other is None or finding.margin < other.margin:
@@ -50,24 +54,24 @@ def worst(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def table(findings: list[Finding]) -> str:
-    rows = [["goal", "cell", "at", "measured", "wanted", "", "note"]]
+    rows = [["goal", "cell", "direction", "at", "measured", "wanted", "", "note"]]
     for f in findings:
         mark = "" if f.reached else "MISSED"
-        rows.append([f.goal, f.cell, f.at, f"{f.value:.3g}", f.wanted, mark, f.note])
-    return text.table(rows, words=[0, 1, 2, 4, 5, 6])
+        rows.append([f.goal, f.cell, f.direction, f.at, f"{f.value:.3g}", f.wanted, mark, f.note])
+    return text.table(rows, words=[0, 1, 2, 3, 5, 6, 7])
 
 
 def summary(findings: list[Finding]) -> str:
-    """A row for each goal and cell: how many points reach it, and the furthest from it."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.goal, finding.cell), []).append(finding)
-    rows = [["goal", "cell", "reached", "worst", "wanted", "at"]]
-    for (goal, cell), found in groups.items():
+    """A row for each goal, cell and direction: how many points reach it, the furthest from it."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for f in findings:
+        groups.setdefault((f.goal, f.cell, f.direction), []).append(f)
+    rows = [["goal", "cell", "direction", "reached", "worst", "wanted", "at"]]
+    for group, found in groups.items():
         least = min(found, key=lambda finding: finding.margin)
         reached = f"{sum(f.reached for f in found)} of {len(found)}"
-        rows.append([goal, cell, reached, f"{least.value:.3g}", least.wanted, least.at])
-    return text.table(rows, words=[0, 1, 4, 5])
+        rows.append([*group, reached, f"{least.value:.3g}", least.wanted, least.at])
+    return text.table(rows, words=[0, 1, 2, 5, 6])
 
 
 def load(path: Path) -> list[Finding]:
@@ -75,7 +79,7 @@ def load(path: Path) -> list[Finding]:
 
 
 def save(path: Path, findings: Iterable[Finding], about: dict[str, str]) -> None:
-    """Into the file, where they replace what was found there for the same goal, cell and point.
+    """Into the file, where they replace what was found there under the same key.
 
     What was found of another build or on another machine, as `about` names them, is dropped.
     """

@@ -28,7 +28,23 @@ class Inputs(NamedTuple):
     dc_n: Array | None
 
 
+class Task(NamedTuple):
+    """A regression to learn: one number a sequence, from the last h by a linear layer.
+
+    params has the recurrent layer's names and weight (1,H) and bias (1,) of the linear one; batches
+    are pairs of x (T,N,I) and target (N,1). max_norm is so small that clipping acts.
+    """
+
+    cell: str
+    sizes: tuple[int, int]  # I, H
+    params: dict[str, Array]
+    batches: list[tuple[Array, Array]]
+    lr: float = 1e-3
+    max_norm: float = 0.5
+
+
 DRIVEN = 10  # steps with an input where the state decays
+BATCHES = 8  # of a task
 
 
 def make(case: Case, cell: str, dtype: str = "float32", seed: int = 0) -> Inputs:
@@ -70,3 +86,11 @@ def make(case: Case, cell: str, dtype: str = "float32", seed: int = 0) -> Inputs
         dh_n=normal(*state),
         dc_n=normal(*state) if cell == "lstm" else None,
     )
+
+
+def task(case: Case, cell: str, dtype: str = "float32") -> Task:
+    """The layer and the sequences of one point, `BATCHES` times with other numbers."""
+    drawn = [make(case, cell, dtype, seed) for seed in range(BATCHES)]
+    head = {"weight": drawn[0].h_0[0, :1], "bias": drawn[0].h_0[0, 0, :1]}
+    batches = [(one.x, one.dh_n[0, :, :1].copy()) for one in drawn]
+    return Task(cell, case.shape[2:], {**drawn[0].params, **head}, batches)

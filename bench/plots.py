@@ -110,7 +110,7 @@ def _ratios(axes: Axes, found: list[Record]) -> None:
 def _means(axes: Axes, found: list[Record]) -> None:
     """A dashed line and its number for each group."""
     for group in MEANS:
-        value = mean(found, BEST, [group])
+        value = mean(found, BEST, group)
         if value is None:
             continue
         start, end = _ends(group)

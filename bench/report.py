@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import text
-from cases import CELLS, DIRECTIONS, GRID, MEANS
+from cases import CELLS, DIRECTIONS, GRID, MEANS, PARTS
 from stats import geometric_mean
 from store import Record, load
 
@@ -123,14 +123,14 @@ def points(records: list[Record]) -> str:
     return text.table(rows, words=[0, 1, len(libraries) + 2, len(rows[0]) - 1])
 
 
-def mean(records: Iterable[Record], peer: str, groups: Sequence[str]) -> float | None:
-    """Geometric mean of the ratios of the groups; None unless every point of them was timed."""
+def mean(records: Iterable[Record], peer: str, part: str) -> float | None:
+    """Geometric mean of the ratios of a part of the grid; None unless all its points were timed."""
     ratios = {
         r["point"]: ratio(r, peer)["median"]
         for r in records
         if r["status"] == "ok" and (peer == BEST or peer in r["ratios"])
     }
-    names = [case.name for group in groups for case in GRID[group]]
+    names = [case.name for case in PARTS[part]]
     if any(name not in ratios for name in names):
         return None
     return geometric_mean([ratios[name] for name in names])
@@ -138,22 +138,22 @@ def mean(records: Iterable[Record], peer: str, groups: Sequence[str]) -> float |
 
 def means(records: list[Record]) -> str:
     """Geometric means of the ratios: for each cell and direction the best peer, then each peer."""
-    parts: list[Sequence[str]] = [*([group] for group in MEANS), MEANS]
-    rows = [["cell", "direction", "times", *MEANS, "all", "least, at"]]
+    rows = [["cell", "direction", "times", *PARTS, "least, at"]]
     for cell in CELLS:
         for direction in DIRECTIONS:
             found = in_order(records, cell, direction)
             for peer in [BEST, *peers(found)] if peers(found) else []:
-                values = [_mean_text(found, peer, part) for part in parts]
+                values = [_mean_text(found, peer, part) for part in PARTS]
                 rows.append([cell, direction, peer, *values, _least(found, peer)])
     return text.table(rows, words=[0, 1, 2, len(rows[0]) - 1])
 
 
-def _mean_text(records: list[Record], peer: str, groups: Sequence[str]) -> str:
-    value = mean(records, peer, groups)
+def _mean_text(records: list[Record], peer: str, part: str) -> str:
+    value = mean(records, peer, part)
     if value is None:
         return "incomplete"
-    unsteady = any(r["unsteady"] for r in records if r["group"] in groups)
+    names = {case.name for case in PARTS[part]}
+    unsteady = any(r["unsteady"] for r in records if r["point"] in names)
     return f"{value:.2f}" + " (unsteady)" * unsteady
 
 

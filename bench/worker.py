@@ -12,12 +12,14 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import repeat
 from time import perf_counter, perf_counter_ns, sleep
 from typing import Any
 
 import inputs
 import numpy as np
+import resident
 from cases import Case
 from inputs import Array
 from peers import PEERS, Call, Stream
@@ -67,6 +69,25 @@ class Worker:
         made = inputs.make(case, cell, dtype, seed)
         self._call = self._peer.prepare(case, cell, direction, made)
         return self._call.named(self._call.run())
+
+    def training(self, case: Case, cell: str, dtype: str) -> dict[str, Array]:
+        """Set the training loop that is timed, and return what its first pass gives."""
+        self.forget()
+        self._call = self._peer.training(inputs.task(case, cell, dtype))
+        return self._call.named(self._call.run())
+
+    def peak(self, case: Case, cell: str, way: str) -> int:
+        """Bytes that forward and backward take at their peak beyond what they return.
+
+        A call of two steps goes before, after which what the library keeps is no part of it. To be
+        asked of a fresh process only.
+        """
+        self._peer.take(way)
+        short = replace(case, shape=(2, *case.shape[1:]))
+        first, call = (self._peer.both(c, cell, inputs.make(c, cell)) for c in (short, case))
+        first.run()
+        result, taken = resident.peak(call.run)
+        return taken - sum(array.nbytes for array in call.named(result).values())
 
     def stream(self, case: Case, cell: str) -> dict[str, Array]:
         """Set the stream whose steps are timed, and return what its first T steps give."""

@@ -1,6 +1,9 @@
 #include "arrays.h"
 
 #include <algorithm>
+#include <memory>
+
+#include "blocks.h"
 
 namespace bptt {
 
@@ -128,23 +131,42 @@ py::array contiguous_argument(py::handle argument, const char* name, const py::d
   return with_layout(array, is_aligned(array) && (array.flags() & py::array::c_style));
 }
 
-std::vector<int64_t> lengths_argument(py::handle argument, int64_t N, int64_t T) {
+Integers integers_argument(py::handle argument, const char* name) {
   bool typed;
-  const py::array array = to_array(argument, "lengths", typed);
+  const py::array array = to_array(argument, name, typed);
   const char kind = array.dtype().kind();
   const bool empty_list = !typed && array.size() == 0;  // which NumPy takes for floats
   if (kind != 'i' && kind != 'u' && !empty_list)
-    type_error("lengths has dtype " + dtype_name(array.dtype()) + ", must be integers");
-  const Extents shape = shape_of(array);
+    type_error(std::string(name) + " has dtype " + dtype_name(array.dtype()) + ", must be integers");
+  return {array, array.attr("astype")("int64")};
+}
+
+std::vector<int64_t> lengths_argument(py::handle argument, const char* name, int64_t N, int64_t most,
+                                      const char* limit) {
+  const auto [given, numbers] = integers_argument(argument, name);
+  const Extents shape = shape_of(given);
   if (shape != Extents{py::ssize_t(N)})
-    value_error("lengths has shape " + text(shape) + ", must be (N,) = " + text({py::ssize_t(N)}));
-  const py::array_t<int64_t, py::array::c_style> numbers = array.attr("astype")("int64");
+    value_error(std::string(name) + " has shape " + text(shape) +
+                ", must be (N,) = " + text({py::ssize_t(N)}));
   std::vector<int64_t> lengths(numbers.data(), numbers.data() + N);
-  for (int64_t n = 0; n < N; ++n)  // what was beyond int64 is negative now
-    if (lengths[n] < 0 || lengths[n] > T)
-      value_error("lengths[" + std::to_string(n) + "] is " + std::string(py::str(array[py::int_(n)])) +
-                  ", must be from 0 to T = " + std::to_string(T));
+  for (int64_t n = 0; n < N; ++n)
+    if (lengths[n] < 0 || lengths[n] > most)
+      value_error(std::string(name) + "[" + std::to_string(n) + "] is " +
+                  std::string(py::str(given[py::int_(n)])) + ", must be from 0 to " + limit + " = " +
+                  std::to_string(most));
   return lengths;
+}
+
+int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
+                         const char* limits) {
+  if (py::isinstance<py::bool_>(argument) ||
+      !py::isinstance(argument, py::module_::import("numbers").attr("Integral")))
+    type_error(std::string(name) + " is " + type_name(argument) + ", must be an integer");
+  const py::int_ number(py::reinterpret_borrow<py::object>(argument));
+  if (number < py::int_(low) || number > py::int_(high))
+    value_error(std::string(name) + " is " + std::string(py::str(number)) + ", must be from " + limits +
+                " = " + std::to_string(high));
+  return number.cast<int64_t>();
 }
 
 bool bool_argument(py::handle argument, const char* name) {
@@ -169,7 +191,7 @@ bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extent
 }
 
 py::array new_array(const py::dtype& dtype, const Extents& extents) {
-  constexpr size_t kLine = 64, kSmall = 4096;
+  constexpr size_t kLine = 64, kSmall = 4096, kLarge = size_t(64) << 10;
   size_t bytes = size_t(dtype.itemsize());
   for (const py::ssize_t n : extents) bytes *= size_t(n);
   if (bytes < kSmall) {
@@ -179,6 +201,11 @@ py::array new_array(const py::dtype& dtype, const Extents& extents) {
         reinterpret_cast<const Py_intptr_t*>(extents.data()), nullptr, nullptr, 0, nullptr);
     if (!array) throw py::error_already_set();
     return py::reinterpret_steal<py::array>(array);
+  }
+  if (bytes >= kLarge) {
+    auto block = std::make_unique<Block>(bytes);
+    const py::capsule owner(block.get(), [](void* it) { delete static_cast<Block*>(it); });
+    return py::array(dtype, extents, block.release()->data(), owner);
   }
   const py::array room(py::dtype::of<char>(), Extents{py::ssize_t(bytes + kLine)});
   const auto address = reinterpret_cast<uintptr_t>(room.data());

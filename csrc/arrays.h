@@ -55,13 +55,26 @@ py::array array_argument(py::handle argument, const char* name, const py::dtype&
 py::array contiguous_argument(py::handle argument, const char* name, const py::dtype& dtype,
                               const Extents& extents, const char* meaning);
 
-// (N,) integers in 0..T; empty if None.
-std::vector<int64_t> lengths_argument(py::handle argument, int64_t N, int64_t T);
+// An array of integers, of whatever width and shape; it is `numbers` that has the values.
+struct Integers {
+  py::array given;
+  py::array_t<int64_t, py::array::c_style> numbers;  // what is beyond int64 is negative
+};
+Integers integers_argument(py::handle argument, const char* name);
+
+// (N,) integers in 0..most; `limit` says what that is, such as "T".
+std::vector<int64_t> lengths_argument(py::handle argument, const char* name, int64_t N, int64_t most,
+                                      const char* limit);
+
+// An integer in low..high; `limits` says what these are, such as "0 to C-1".
+int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
+                         const char* limits);
 
 bool bool_argument(py::handle argument, const char* name);
 
 // Uninitialised. It begins with a line of the cache (and is a view of its memory) from 4096 bytes on, so that
 // threads who write parts of a row, or neighbouring rows, do not take lines from each other at every step.
+// From 64 KiB on its memory comes from and goes back to the pool of Block.
 py::array new_array(const py::dtype& dtype, const Extents& extents);
 
 // The array to write y to: the argument itself, or a new array if it is None.

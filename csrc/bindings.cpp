@@ -3,8 +3,10 @@
 
 #include <array>
 
+#include "cache.h"
 #include "calls.h"
 #include "cell.h"
+#include "ctc_call.h"
 #include "dispatch.h"
 #include "stream.h"
 #include "team.h"
@@ -47,20 +49,22 @@ void register_cells(py::module_& m) {
   using O = const py::object&;
   const auto none = [] { return py::none(); };
   m.def("rnn_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O nonlinearity, O slope, O lengths,
-                           O reverse, O training, O out) {
-    return forward(
-        Cell::kRnn, *active,
-        {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), nonlinearity, slope, lengths, reverse, training, out});
+                           O reverse, O training, O checkpoint_every, O out) {
+    return forward(Cell::kRnn, *active,
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), nonlinearity, slope, lengths, reverse, training,
+                    checkpoint_every, out});
   });
   m.def("lstm_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O c_0, O lengths, O reverse,
-                            O training, O out) {
+                            O training, O checkpoint_every, O out) {
     return forward(Cell::kLstm, *active,
-                   {x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, none(), none(), lengths, reverse, training, out});
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, none(), none(), lengths, reverse, training,
+                    checkpoint_every, out});
   });
   m.def("gru_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O lengths, O reverse, O training,
-                           O out) {
+                           O checkpoint_every, O out) {
     return forward(Cell::kGru, *active,
-                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), none(), none(), lengths, reverse, training, out});
+                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), none(), none(), lengths, reverse, training,
+                    checkpoint_every, out});
   });
   m.def("rnn_backward",
         [=](O cache, O dy, O dh_n, O wrt) { return backward(Cell::kRnn, {cache, dy, dh_n, none(), wrt}); });
@@ -97,6 +101,13 @@ void register_stream(py::module_& m) {
       .def("get_state", &Stream::state)
       .def("set_state", &Stream::set_state, py::arg("h"), py::arg("c") = py::none())
       .def("clear", &Stream::clear, py::arg("chosen").noconvert());
+}
+
+void register_losses(py::module_& m) {
+  using O = const py::object&;
+  m.def("ctc_loss", [](O logits, O targets, O input_lengths, O target_lengths, O blank, O zero_infinity) {
+    return ctc_loss(*active, {logits, targets, input_lengths, target_lengths, blank, zero_infinity});
+  });
 }
 
 void register_settings(py::module_& m) {
@@ -143,6 +154,7 @@ PYBIND11_MODULE(_core, m) {
   choose_isa();
   register_cells(m);
   register_stream(m);
+  register_losses(m);
   register_settings(m);
   register_math<float>(m, &Kernels::math_f32);
   register_math<double>(m, &Kernels::math_f64);

@@ -1,5 +1,6 @@
-// Blocks of memory for scratch and for what forward passes keep, reused from call to call: fresh pages cost
-// up to half as much again as the work done in them.
+// Blocks of memory for scratch, for what forward passes keep and for large arrays that are returned, reused
+// from call to call: fresh pages cost up to half as much again as the work done in them, and several times as
+// much where large gradients come from few steps.
 //
 // Everything here is called with Python's interpreter lock held, which is what makes it safe without a lock
 // of its own, also across a fork.

@@ -1,134 +1,48 @@
 #include "calls.h"
 
-#include <pybind11/stl.h>
-#include <unistd.h>
-#include <xmmintrin.h>
-
 #include <algorithm>
-#include <chrono>
 #include <memory>
 
+#include "cache.h"
 #include "cell.h"
-#include "team.h"
 
 namespace bptt {
 
 namespace {
 
-// Takes the interpreter lock again. At the interpreter's end that never returns: the thread is unwound
-// instead, which must not pass through objects that need the lock, so the thread waits for the process's end.
-template <class Lock>
-void relock(const Lock& lock) {
-  try {
-    lock();
-  } catch (...) {
-    for (;;) pause();
-  }
-}
-
-// Of the call that this thread is in.
-struct Caller {
-  std::chrono::steady_clock::time_point ask_next;
-  unsigned floating_point_mode;
-};
-thread_local Caller caller;
-constexpr std::chrono::milliseconds kPatience{100};
-
-// Whether Ctrl-C has been pressed; the interpreter is asked now and then, and runs what signal handlers there
-// are.
-bool interrupted() {
-  const auto now = std::chrono::steady_clock::now();
-  if (now < caller.ask_next) return false;
-  caller.ask_next = now + kPatience;
-  PyGILState_STATE state;
-  relock([&] { state = PyGILState_Ensure(); });
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(caller.floating_point_mode);
-  const Caller outer = caller;  // a handler may call
-  const bool stop = PyErr_CheckSignals() != 0;
-  caller = outer;
-  _mm_setcsr(mode);
-  PyGILState_Release(state);
-  return stop;
-}
-
-// A call so short that it keeps the interpreter lock, which takes longer to give and to get back.
-constexpr double kShort = 10;  // microseconds
-
-template <class T>
-bool run_unlocked(bool (*kernel)(const T&), T& call, double microseconds) {
-  if (microseconds < kShort) {
-    call.stop = [] { return false; };
-    return kernel(call);
-  }
-  caller = {std::chrono::steady_clock::now() + kPatience, _mm_getcsr()};
-  PyThreadState* const thread = PyEval_SaveThread();
-  const bool done = kernel(call);
-  relock([&] { PyEval_RestoreThread(thread); });
-  return done;
-}
-
-// A rough estimate of a call's time on one thread, with the rows past sequences' ends that it clears.
-double microseconds_of(const Kernels& kernels, const CellInfo& cell, const Shape& shape, int64_t rows,
-                       size_t size, int passes) {
-  const double lanes = double(kernels.lanes_f32) * sizeof(float) / double(size);
-  const double flops = 2. * double(cell.gates) * double(shape.H) * double(shape.I + shape.H);
-  const double activations = double(cell.gates) * double(shape.H);
-  const double cleared = double(shape.T * shape.N - rows) * double(shape.I + shape.H) * double(size);
-  return double(rows) * passes * (flops / 6000 + activations / 200) / lanes + cleared / 10000;
-}
-
-template <class T>
-T* data(const py::object& array) {
-  return array.is_none()
-             ? nullptr
-             : static_cast<T*>(const_cast<void*>(py::reinterpret_borrow<py::array>(array).data()));
-}
-
-// Fills in what forward and backward have in common; the call's estimated time.
-template <class T>
-double describe(Call<T>& call, const Cache& cache, int passes) {
-  call.shape = cache.shape;
-  call.schedule = cache.schedule.view();
-  call.nonlinearity = cache.nonlinearity;
-  call.slope = T(cache.slope);
-  const double microseconds = microseconds_of(*cache.kernels, info(cache.cell), cache.shape,
-                                              cache.schedule.rows(), sizeof(T), passes);
-  call.threads = worth_a_team(microseconds) ? team_size() : 1;
-  call.stop = interrupted;
-  call.x = sequences<const T>(cache.x);
-  call.w_ih = data<const T>(cache.w_ih);
-  call.w_hh = data<const T>(cache.w_hh);
-  return microseconds;
-}
-
 struct ForwardArrays {
-  py::object b_ih, b_hh, h_0, c_0, y, h_n, c_n = py::none();
+  py::object h_0, c_0, y, h_n, c_n = py::none();
 };
 
 template <class T>
 void run_forward(Cache& cache, const ForwardArrays& arrays, bool training) {
-  const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
   Forward<T> call{};
-  const double microseconds = describe(call, cache, 1);
-  call.b_ih = data<const T>(arrays.b_ih);
-  call.b_hh = data<const T>(arrays.b_hh);
   call.h_0 = data<const T>(arrays.h_0);
   call.c_0 = data<const T>(arrays.c_0);
   call.y = sequences<T>(py::reinterpret_borrow<py::array>(arrays.y));
   call.h_n = data<T>(arrays.h_n);
   call.c_n = data<T>(arrays.c_n);
-  if (training) cache.kept = Block(kernels.kept_bytes(cache.shape, cache.schedule.rows()));
-  call.kept = cache.kept.data();
-  const Block scratch(kernels.forward_scratch(call));
-  call.scratch = scratch.data();
-  if (!run_unlocked(kernels.forward, call, microseconds)) throw py::error_already_set();
+  run(cache, call, training);
 }
 
 py::object optional_argument(py::handle argument, const char* name, const py::dtype& dtype,
                              const Extents& extents, const char* meaning) {
   if (argument.is_none()) return py::none();
   return contiguous_argument(argument, name, dtype, extents, meaning);
+}
+
+// The steps of a segment: a whole number of blocks of sums, so that none is cut; 0 without checkpoints.
+int64_t segment_argument(py::handle argument, bool training, int64_t T, int64_t N) {
+  if (argument.is_none()) return 0;
+  if (py::isinstance<py::bool_>(argument) ||
+      !py::isinstance(argument, py::module_::import("numbers").attr("Integral")))
+    type_error("checkpoint_every is " + type_name(argument) + ", must be None or an integer");
+  const std::string is = "checkpoint_every is " + std::string(py::str(argument));
+  if (argument < py::int_(1)) value_error(is + ", must be at least 1");
+  if (!training) value_error(is + ", must be None without training");
+  const int64_t block = steps_of_block(N);
+  const int64_t steps = argument > py::int_(T) ? T : argument.cast<int64_t>();
+  return std::max<int64_t>(1, (steps + block - 1) / block) * block;
 }
 
 }  // namespace
@@ -145,25 +59,26 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
                 "), must be " + its.w_ih + " with H at least 1");
   const int64_t H = w_ih.shape(0) / G;
   py::array w_hh = contiguous_argument(given.w_hh, "w_hh", dtype, {G * H, H}, its.w_hh);
+  py::object b_ih = optional_argument(given.b_ih, "b_ih", dtype, {G * H}, its.bias);
+  py::object b_hh = optional_argument(given.b_hh, "b_hh", dtype, {G * H}, its.bias);
   ForwardArrays arrays;
-  arrays.b_ih = optional_argument(given.b_ih, "b_ih", dtype, {G * H}, its.bias);
-  arrays.b_hh = optional_argument(given.b_hh, "b_hh", dtype, {G * H}, its.bias);
   arrays.h_0 = optional_argument(given.h_0, "h_0", dtype, {N, H}, "(N, H)");
   arrays.c_0 = optional_argument(given.c_0, "c_0", dtype, {N, H}, "(N, H)");
   const bool is_rnn = cell == Cell::kRnn;
   const Nonlinearity nonlinearity = is_rnn ? nonlinearity_argument(given.nonlinearity) : Nonlinearity::kTanh;
   const double slope = is_rnn ? slope_argument(given.slope) : 0.;
   std::vector<int64_t> lengths;
-  if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, N, T);
+  if (!given.lengths.is_none()) lengths = lengths_argument(given.lengths, "lengths", N, T, "T");
   const bool reverse = bool_argument(given.reverse, "reverse");
   const bool training = bool_argument(given.training, "training");
+  const int64_t segment = segment_argument(given.checkpoint_every, training, T, N);
   const int64_t padded = (H + 15) / 16 * 16;  // units in whole vectors, of whatever instruction set
   check_size({T + 1, std::max<int64_t>(N, 1), padded, 8}, dtype.itemsize());  // what is kept, and more
   const py::array y = out_argument(given.out, dtype, {T, N, H}, "(T, N, H)");
 
   if (!given.out.is_none()) {
     x = apart_from(x, y), w_ih = apart_from(w_ih, y), w_hh = apart_from(w_hh, y);
-    for (py::object* a : {&arrays.b_ih, &arrays.b_hh, &arrays.h_0, &arrays.c_0})
+    for (py::object* a : {&b_ih, &b_hh, &arrays.h_0, &arrays.c_0})
       if (!a->is_none()) *a = apart_from(py::reinterpret_borrow<py::array>(*a), y);
   }
   arrays.y = y;
@@ -181,6 +96,9 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
                                              std::move(x),
                                              std::move(w_ih),
                                              std::move(w_hh),
+                                             std::move(b_ih),
+                                             std::move(b_hh),
+                                             segment,
                                              {}});
   if (dtype.itemsize() == sizeof(float))
     run_forward<float>(*cache, arrays, training);
@@ -231,10 +149,7 @@ using Gradients = py::object[Wanted::kFields];
 template <class T>
 void run_backward(const Cache& cache, const py::object& dy, const py::object& dh_n, const py::object& dc_n,
                   const Gradients& g) {
-  const CellKernels<T>& kernels = kernels_of<T>(*cache.kernels, cache.cell);
   Backward<T> call{};
-  const double microseconds = describe(call, cache, 3);
-  call.kept = cache.kept.data();
   if (!dy.is_none()) call.dy = sequences<const T>(py::reinterpret_borrow<py::array>(dy));
   call.dh_n = data<const T>(dh_n);
   call.dc_n = data<const T>(dc_n);
@@ -245,27 +160,7 @@ void run_backward(const Cache& cache, const py::object& dy, const py::object& dh
   call.db_hh = data<T>(g[4]);
   call.dh_0 = data<T>(g[5]);
   call.dc_0 = data<T>(g[6]);
-  const Block scratch(kernels.backward_scratch(call));
-  call.scratch = scratch.data();
-  if (!run_unlocked(kernels.backward, call, microseconds)) throw py::error_already_set();
-}
-
-template <class T>
-py::dict arrays_of(const Cache& cache) {
-  const auto [steps, N, I, H] = cache.shape;
-  const auto zeros = py::module_::import("numpy").attr("zeros");
-  py::dict arrays;
-  Unpacked<T> to{};
-  const auto add = [&](const char* name, const Extents& extents) {
-    arrays[name] = zeros(std::vector<py::ssize_t>(extents.begin(), extents.end()), cache.dtype);
-    return data<T>(arrays[name]);
-  };
-  if (cache.cell != Cell::kRnn) to.gates = add("gates", {steps, N, info(cache.cell).gates, H});
-  if (cache.cell == Cell::kGru) to.q = add("q", {steps, N, H});
-  to.h = add("h", {steps + 1, N, H});
-  if (info(cache.cell).has_c) to.c = add("c", {steps + 1, N, H});
-  kernels_of<T>(*cache.kernels, cache.cell).unpack(cache.kept.data(), cache.shape, cache.schedule.view(), to);
-  return arrays;
+  run(cache, call);
 }
 
 }  // namespace
@@ -298,16 +193,6 @@ py::tuple backward(Cell cell, const BackwardArguments& given) {
     run_backward<double>(cache, dy, dh_n, dc_n, g);
   if (its.has_c) return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5], g[6]);
   return py::make_tuple(g[0], g[1], g[2], g[3], g[4], g[5]);
-}
-
-py::dict Cache::arrays() const {
-  return dtype.itemsize() == sizeof(float) ? arrays_of<float>(*this) : arrays_of<double>(*this);
-}
-
-std::string Cache::repr() const {
-  return std::string("<Cache of ") + info(cell).name + "_forward, T=" + std::to_string(shape.T) +
-         " N=" + std::to_string(shape.N) + " I=" + std::to_string(shape.I) + " H=" + std::to_string(shape.H) +
-         ">";
 }
 
 }  // namespace bptt

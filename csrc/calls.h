@@ -3,33 +3,17 @@
 #pragma once
 
 #include "arrays.h"
-#include "blocks.h"
-#include "schedule.h"
+#include "kernels.h"
 
 namespace bptt {
 
 // As Python gave them; a cell that lacks one leaves it None.
 struct ForwardArguments {
-  py::object x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, nonlinearity, slope, lengths, reverse, training, out;
+  py::object x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, nonlinearity, slope, lengths, reverse, training,
+      checkpoint_every, out;
 };
 struct BackwardArguments {
   py::object cache, dy, dh_n, dc_n, wrt;
-};
-
-// What a training forward pass leaves for the backward pass.
-struct Cache {
-  Cell cell;
-  const Kernels* kernels;
-  py::dtype dtype;
-  Shape shape;
-  OwnedSchedule schedule;
-  Nonlinearity nonlinearity;
-  double slope;
-  py::array x, w_ih, w_hh;
-  Block kept;
-
-  py::dict arrays() const;  // copies, in the reference's layout
-  std::string repr() const;
 };
 
 // y, the final states and the cache

@@ -1,4 +1,4 @@
-// What the Python side knows of a cell: its gates, its kernels and its options.
+// What the Python side knows of a cell: its gates, its kernels, its arrays and its options.
 #pragma once
 
 #include "arrays.h"
@@ -20,6 +20,14 @@ const CellKernels<T>& kernels_of(const Kernels& kernels, Cell cell) {
     return kernels.f32[int(cell)];
   else
     return kernels.f64[int(cell)];
+}
+
+// Of an array, or null of None.
+template <class T>
+T* data(const py::object& array) {
+  return array.is_none()
+             ? nullptr
+             : static_cast<T*>(const_cast<void*>(py::reinterpret_borrow<py::array>(array).data()));
 }
 
 // An array (T,N,.) as the kernels see it.

@@ -22,17 +22,26 @@ struct Shape {
   int64_t T, N, I, H;
 };
 
+// Terms of a sum in one chain; a multiple of every lane count.
+constexpr int64_t kBlock = 64;
+// Sums over rows are cut at multiples of so many steps, counted from the sequences' first.
+BPTT_INLINE int64_t steps_of_block(int64_t N) { return N < 1 || N > kBlock ? 1 : kBlock / N; }
+
 // Which sequences are at work at each step. Sequences are sorted by falling length into slots 0..N-1, so
-// those at work at step s are the slots below count(s); rows (s, slot) are numbered without gaps.
+// those at work at step s are the slots below count(s); rows (s, slot) are numbered without gaps. A schedule
+// may stand for some steps of a longer one: its step 0 is then the sequences' step `begin`.
 struct Schedule {
   const int64_t* sequence;   // (N): the sequence in each slot
-  const int64_t* length;     // (N): its length
+  const int64_t* length;     // (N): its length, of all steps
   const int64_t* first_row;  // (T+1): number of rows before step s; first_row[T] is the number of all rows
-  bool uniform;              // every length is T
+  bool uniform;              // every sequence takes all steps
   bool reverse;
+  int64_t begin;
 
   BPTT_INLINE int64_t count(int64_t s) const { return first_row[s + 1] - first_row[s]; }
-  BPTT_INLINE int64_t time(int64_t s, int64_t slot) const { return reverse ? length[slot] - 1 - s : s; }
+  BPTT_INLINE int64_t time(int64_t s, int64_t slot) const {
+    return reverse ? length[slot] - 1 - (begin + s) : begin + s;
+  }
 };
 
 // A (T, N, .) array whose last axis is contiguous; strides in elements.
@@ -60,8 +69,8 @@ template <class T>
 struct Forward : Call<T> {
   const T *b_ih, *b_hh;  // (G*H), or null
   const T *h_0, *c_0;    // (N,H), or null
-  Sequences<T> y;        // (T,N,H)
-  T *h_n, *c_n;          // (N,H)
+  Sequences<T> y;        // (T,N,H), or data null
+  T *h_n, *c_n;          // (N,H), or null
   void* kept;            // kept_bytes for the same kernels' backward pass, or null
   void* panels;          // panel_bytes with the weights, packed before for as many sequences, or null. Then
                          // the call uses one thread, and no weights and biases
@@ -78,6 +87,8 @@ struct Backward : Call<T> {
   T *db_ih, *db_hh;       // (G*H)
   T *dh_0, *dc_0;         // (N,H)
   void* scratch;
+  bool resumes;  // the call before, with the same scratch, was for the steps that follow these: dh_n and dc_n
+                 // are what it left there, and sums go on. They are in their places when step 0 is done
 };
 
 // Copies of what was kept, in the reference's layout.

@@ -25,7 +25,15 @@ OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths, bool 
 
 Schedule OwnedSchedule::view() const {
   const int64_t* numbers = numbers_.data();
-  return {numbers, numbers + N_, numbers + 2 * N_, uniform_, reverse_};
+  return {numbers, numbers + N_, numbers + 2 * N_, uniform_, reverse_, 0};
+}
+
+Schedule steps_of(const Schedule& all, int64_t a, int64_t b, int64_t* first_row) {
+  for (int64_t s = a; s <= b; ++s) first_row[s - a] = all.first_row[s] - all.first_row[a];
+  Schedule some = all;
+  some.first_row = first_row;
+  some.begin += a;
+  return some;
 }
 
 }  // namespace bptt

@@ -1,4 +1,4 @@
-// Makes a Schedule from lengths.
+// Makes a Schedule from lengths, and one for some of the steps of another.
 #pragma once
 
 #include <vector>
@@ -19,5 +19,8 @@ class OwnedSchedule {
   bool uniform_, reverse_;
   std::vector<int64_t> numbers_;  // sequence (N), length (N), first_row (T+1)
 };
+
+// Steps [a, b) of a schedule, which it refers to; first_row (b-a+1) is written and becomes a part of it.
+Schedule steps_of(const Schedule& all, int64_t a, int64_t b, int64_t* first_row);
 
 }  // namespace bptt

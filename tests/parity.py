@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tolerances
 from tolerances import assert_same_bits
 
@@ -132,3 +133,10 @@ def slope_along(value, arrays, directions, step=1e-6):
         for array, direction in zip(arrays, directions, strict=True):
             array -= sign * step * direction
     return (ends[0] - ends[1]) / (2 * step)
+
+
+def assert_gradients(value, arrays, gradients, rel=1e-7):
+    """Compare the slope of value() along a random direction with what the gradients tell."""
+    directions = [normal(a.shape, seed=100 + i) for i, a in enumerate(arrays)]
+    told = sum(np.sum(g * d) for g, d in zip(gradients, directions, strict=True))
+    assert slope_along(value, arrays, directions) == pytest.approx(told, rel=rel)

@@ -209,6 +209,14 @@ BAD = [
         for name in ("reverse", "training")
         for value in (None, 1, 0.0, "yes", [True])
     ),
+    *(
+        Bad("checkpoint_every", str(value), constant(value), TypeError)
+        for value in (2.0, "2", True, [2], np.True_, np.array(2))
+    ),
+    *(
+        Bad("checkpoint_every", str(value), constant(value), ValueError, (str(value),))
+        for value in (0, -1, np.int64(-1), -(2**70))
+    ),
     Bad("out", "a list", _out(lambda a: a.tolist()), TypeError),
     Bad("out", "an object with __array__", _out(HasArray), TypeError),
     Bad("out", "float64", _out(dtype="float64"), TypeError, ("float32",)),
@@ -233,8 +241,9 @@ BAD = [
 def arguments(cell: Cell) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a right call of forward and of backward, each argument present, in order."""
     forward, backward = replace(CASE, cell=cell).problem()
-    ordered = [*cell.fields, *cell.options, "lengths", "reverse", "training", "out"]
-    forward |= {"lengths": [5, 0, 3], "training": True, "out": None}
+    ordered = [*cell.fields, *cell.options, "lengths", "reverse", "training"]
+    ordered += ["checkpoint_every", "out"]
+    forward |= {"lengths": [5, 0, 3], "training": True, "checkpoint_every": None, "out": None}
     return {name: forward[name] for name in ordered}, {**backward, "wrt": None}
 
 

@@ -68,6 +68,12 @@ def digits() -> ModuleType:
     return load("digits")
 
 
+@pytest.fixture(scope="module")
+def hybrid() -> ModuleType:
+    pytest.importorskip("matplotlib", reason="examples/hybrid.py needs matplotlib")
+    return load("hybrid")
+
+
 def any_network(elman, f, g, x):
     """The example's network in float64 with other weights, for which g acts on both signs."""
     model = elman.network(f, g, np.random.default_rng(0), dtype=np.float64)
@@ -288,4 +294,74 @@ def test_digits_refuses(digits, capsys, tmp_path, monkeypatch, arguments, messag
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^2$"):
         digits.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_hybrid_recalls_what_its_parts_do_not(hybrid, tmp_path):
+    """The whole default run."""
+    from matplotlib.image import imread
+
+    out, _ = run_well("hybrid", cwd=tmp_path)
+    assert number("hybrid: accuracy", out) >= 98
+    for part in ("GRU", "attention"):
+        assert number(f"{part}: accuracy", out) <= 60
+        assert f"{part}: " in out
+    assert len(re.findall(r"^  step +\d+ +loss [0-9.]+ +test accuracy", out, re.M)) == 12
+
+    assert [path.name for path in tmp_path.iterdir()] == ["hybrid.png"]
+    picture = imread(tmp_path / "hybrid.png")
+    curves, bars = np.array_split(picture[..., :3], 2, axis=1)
+    for colour in hybrid.COLOURS.values():
+        assert share_of_colour(curves, colour) > 0.001
+    assert share_of_colour(bars, hybrid.COLOURS["hybrid"]) > 0.001
+
+
+def test_hybrid_task_is_what_it_says(hybrid):
+    x, lengths, answers = hybrid.recall(np.random.default_rng(0), 500, 5)
+    assert x.shape == (11, 500)
+    assert set(lengths) == {3, 5, 7, 9, 11}
+    for steps, length, answer in zip(x.T, lengths, answers, strict=True):
+        letters, digits, asked = steps[: length - 1 : 2], steps[1:length:2], steps[length - 1]
+        assert len(set(letters)) == len(letters)
+        assert letters.max() < 16 <= digits.min()
+        assert digits[list(letters).index(asked)] == 16 + answer
+        assert not steps[length:].any()
+    assert np.array_equal(np.unique(answers), np.arange(10))
+
+
+@pytest.mark.parametrize("name", ["hybrid", "GRU", "attention"])
+def test_hybrid_does_not_see_past_the_question(hybrid, name):
+    model = hybrid.network(name, np.random.default_rng(0))
+    x, lengths, answers = hybrid.recall(np.random.default_rng(0), 50, 5)
+    y = model(x, lengths=lengths)
+    x[np.arange(11)[:, None] >= lengths] = 20
+    assert_close("layers", model(x, lengths=lengths), y.astype(np.float64))
+    right = np.mean(y.argmax(-1) == answers)
+    assert hybrid.accuracy(model, hybrid.Recall(x, lengths, answers)) == right
+
+
+def test_hybrid_is_the_same_each_run_and_looks_at_all_of_one(hybrid, capsys):
+    (model, curve), (_, again) = (
+        hybrid.train("hybrid", np.random.default_rng(0), pairs=3, steps=20) for _ in range(2)
+    )
+    assert np.array_equal(curve, again)
+    assert np.array_equal(curve[:, 0], np.arange(21))
+    example = hybrid.recall(np.random.default_rng(3), 1, 3)
+    weights = hybrid.looked_at(model, example)
+    assert weights.shape == (hybrid.HEADS, example.lengths[0])
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--pairs", "17"), "--pairs must be in 1..16"),
+        (("--steps", "0"), "--steps must be at least 1"),
+        (("--output", "none/d.png"), "--output: there is no directory none"),
+    ],
+)
+def test_hybrid_refuses(hybrid, capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        hybrid.main(arguments)
     assert message in capsys.readouterr().err

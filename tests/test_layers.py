@@ -129,41 +129,6 @@ def test_dropout_zeroes_a_share_and_scales_the_rest():
     assert np.array_equal(bptt.Dropout(0.2, rng=0)(x), y)
 
 
-# ---- LastStep
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_last_step_picks_by_length(batch_first):
-    layer = bptt.LastStep(batch_first)
-    steps = normal((5, 4, 3))
-    lengths = [5, 1, 0, 3]
-    steps[np.arange(5)[:, None] >= lengths] = np.nan
-    x = steps.swapaxes(0, 1) if batch_first else steps
-    y, pullback = layer.vjp(x, lengths=lengths)
-    assert np.array_equal(y, [steps[4, 0], steps[0, 1], np.zeros(3), steps[2, 3]])
-    assert np.array_equal(layer(x, lengths=lengths), y)
-    dy = normal((4, 3), seed=1)
-    expected = np.zeros_like(steps)
-    for n, length in enumerate(lengths):
-        if length:
-            expected[length - 1, n] = dy[n]
-    dx = pullback(dy).x
-    assert np.array_equal(dx, expected.swapaxes(0, 1) if batch_first else expected)
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_last_step_without_lengths_is_the_last(batch_first):
-    layer = bptt.LastStep(batch_first)
-    x = normal((5, 4, 3))
-    y, pullback = layer.vjp(x)
-    assert np.array_equal(y, x[:, -1] if batch_first else x[-1])
-    assert np.count_nonzero(pullback(np.ones_like(y)).x) == y.size
-    single, pullback = layer.vjp(x[:, 0])
-    assert np.array_equal(single, x[-1, 0])
-    assert np.array_equal(pullback(np.ones(3)).x, [[0] * 3] * 4 + [[1] * 3])
-    assert np.array_equal(layer(x[:0] if not batch_first else x[:, :0]), np.zeros_like(y))
-
-
 # ---- all of them
 
 STATELESS = {
@@ -171,7 +136,17 @@ STATELESS = {
     **{name: lambda name=name: bptt.Activation(name) for name in NONLINEARITIES},
     "dropout": lambda: bptt.Dropout(0.5, rng=0),
     "dropout in eval mode": lambda: bptt.Dropout(0.5, rng=0).eval(),
+    "layer norm": lambda: bptt.LayerNorm(3, dtype=np.float64),
+    "layer norm without parameters": lambda: bptt.LayerNorm((2, 3), 1e-3, False, dtype=np.float64),
     "last step": bptt.LastStep,
+    "largest": bptt.MaxOverTime,
+    "mean": bptt.MeanOverTime,
+    "positions": bptt.SinusoidalPositions,
+    "self-attention": lambda: bptt.MultiHeadSelfAttention(3, 3, True, rng=0, dtype=np.float64),
+    "residual": lambda: bptt.Residual(bptt.Linear(3, 3, rng=0, dtype=np.float64)),
+    "residual of a chain": lambda: bptt.Residual(
+        bptt.Sequential(bptt.LayerNorm(3, dtype=np.float64), bptt.Dropout(rng=0))
+    ),
 }
 
 
@@ -251,12 +226,32 @@ def test_layers_pickle_and_copy(layer):
         "Activation('tanh')",
         "Activation('leaky_relu', slope=0.2)",
         "Dropout(p=0.25)",
+        "LayerNorm((3,))",
+        "LayerNorm((3, 4), eps=0.1, bias=False, dtype='float64')",
         "LastStep()",
-        "LastStep(batch_first=True)",
+        "MaxOverTime(batch_first=True)",
+        "Embedding(5, 3)",
+        "Embedding(5, 3, padding_idx=0)",
+        "MultiHeadSelfAttention(6, 2, causal=True, batch_first=True)",
+        "BahdanauAttention(4, 3, 5)",
+        "LuongAttention(4, 3, score='concat', dtype='float64')",
+        "SinusoidalPositions()",
     ],
 )
 def test_repr_makes_the_layer_again(text):
     assert repr(eval(text, vars(bptt).copy())) == text
+
+
+def test_repr_of_a_layer_of_ones_own():
+    class Scaled(bptt.Module):
+        def __init__(self, size, by, scale=None, *, name="a", rng=None):
+            super().__init__()
+            self.by, self.scale, self.name = by, scale, name
+
+    assert repr(Scaled(3, 4)) == "Scaled(..., 4)"
+    assert repr(Scaled(3, 4, np.ones(2), name="b")) == (
+        "Scaled(..., 4, scale=array([1., 1.]), name='b')"
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,16 +268,10 @@ def test_repr_makes_the_layer_again(text):
         (lambda: bptt.Dropout(1.5), ValueError, "p"),
         (lambda: bptt.Dropout("0.5"), TypeError, "p"),
         (lambda: bptt.Dropout(rng=2.5), TypeError, "rng"),
-        (lambda: bptt.LastStep(1), TypeError, "batch_first"),
         (lambda: bptt.Dropout().train(1), TypeError, "mode"),
         (lambda: bptt.Linear(3, 2)(np.zeros((2, 4), np.float32)), ValueError, "x"),
         (lambda: bptt.Linear(3, 2)(np.float32(1)), ValueError, "x"),
         (lambda: bptt.Linear(3, 2)(np.zeros((2, 3))), TypeError, "x"),
-        (lambda: bptt.LastStep()(np.zeros(3)), ValueError, "x"),
-        (lambda: bptt.LastStep()(np.zeros((3, 2)), lengths=[3]), ValueError, "lengths"),
-        (lambda: bptt.LastStep()(np.zeros((3, 2, 1)), lengths=[3]), ValueError, "lengths"),
-        (lambda: bptt.LastStep()(np.zeros((3, 2, 1)), lengths=[3, 4]), ValueError, "lengths"),
-        (lambda: bptt.LastStep()(np.zeros((3, 2, 1)), lengths=[3.0, 1]), TypeError, "lengths"),
     ],
 )
 def test_errors_name_the_argument(make, error, name):

@@ -230,10 +230,10 @@ def test_float32_stays_float32_inside(cell: Cell) -> None:
     """A step that computes in float64 and rounds at the end would hide in the results."""
     given, upstream = Case(cell, dtype="float32").problem()
     cache = cell.forward(reference, {**given, "training": True}).cache
-    p, s = (recurrence.State(cache.h[k], cache.c[k]) for k in (0, 1))
+    p, s = (recurrence.State(cache.kept.h[k], cache.kept.c[k]) for k in (0, 1))
     gates = [upstream["dh_n"]] * cell.gates
     state, values = cache.cell.forward(gates, gates, p)
-    dgx, dgh, dp = cache.cell.backward(s, p, s, list(cache.v[:, 0]))
+    dgx, dgh, dp = cache.cell.backward(s, p, s, list(cache.kept.v[:, 0]))
     assert {a.dtype for a in (*state, *values, *dgx, *dgh, *dp)} == {np.dtype(np.float32)}
 
 

@@ -1,4 +1,5 @@
 """Measurements that the grid does not hold, one file each; extras.py runs them.
 
-Each file has one function, `measure(cell, effort)`, that yields what it found.
+Each file names the DIRECTIONS in which it measures, and has one function,
+`measure(cell, direction, effort)`, that yields what it found.
 """

@@ -12,18 +12,19 @@ from measure import Effort
 
 from extra.pairs import THREADS, prepare, workers
 
+DIRECTIONS = ("forward",)
 IDLE = 0.1
 BOUND = 1.2
 CASES = (Case((100, 1, 128, 128)), Case((1, 1, 64, 64)))
 CALLS = 4  # a round: a percentile needs more calls than a median of turns needs rounds
 
 
-def measure(cell: str, effort: Effort) -> Iterator[Finding]:
+def measure(cell: str, direction: str, effort: Effort) -> Iterator[Finding]:
     with workers(1, THREADS) as (one, two):
         for case in CASES:
             seconds: tuple[list[float], list[float]] = ([], [])
             for worker in (one, two):
-                prepare(worker, case, cell)
+                prepare(worker, case, cell, direction)
             for turn in range(CALLS * effort.rounds):
                 order = [(one, seconds[0]), (two, seconds[1])]
                 for worker, found in order if turn % 2 else reversed(order):
@@ -33,6 +34,7 @@ def measure(cell: str, effort: Effort) -> Iterator[Finding]:
                 yield Finding(
                     f"cold call, {name}",
                     cell,
+                    direction,
                     case.name,
                     together / alone,
                     BOUND,

@@ -18,11 +18,12 @@ from worker import BATCH, spin
 
 import bptt
 
+DIRECTIONS = ("forward",)
 CASE = Case((1, 1, 8, 8))
 BOUNDS = {"functional": 8.0, "layer": 16.0}
 
 
-def measure(cell: str, effort: Effort) -> Iterator[Finding]:
+def measure(cell: str, direction: str, effort: Effort) -> Iterator[Finding]:
     """In this process: no library but NumPy takes part."""
     made = inputs.make(CASE, cell)
     layer = getattr(bptt, LAYERS[cell])(*CASE.shape[2:])
@@ -44,4 +45,5 @@ def measure(cell: str, effort: Effort) -> Iterator[Finding]:
         value = paired_ratio(seconds[name], seconds["np.add"]).median
         note = f"{text.seconds(median(seconds[name]))}, np.add "
         note += text.seconds(median(seconds["np.add"]))
-        yield Finding(f"whole call, {name}", cell, CASE.name, value, bound, most=True, note=note)
+        goal = f"whole call, {name}"
+        yield Finding(goal, cell, direction, CASE.name, value, bound, most=True, note=note)

@@ -8,13 +8,12 @@ from statistics import median
 from typing import NamedTuple
 
 import text
-from cases import GRID, MEANS, Case
+from cases import Case
 from measure import Effort, timed
 from pipe import Pipe
 from stats import Ratio, paired_ratio
 
 THREADS = 2
-GRID_CASES = [case for group in MEANS for case in GRID[group]]
 
 
 class Pair(NamedTuple):
@@ -31,6 +30,13 @@ class Pair(NamedTuple):
 
 
 @contextmanager
+def libraries(*names: str) -> Iterator[list[Pipe]]:
+    """A process of each library."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Pipe(name, THREADS)) for name in names]
+
+
+@contextmanager
 def workers(*threads: int) -> Iterator[list[Pipe]]:
     """A process of bptt for each number of threads."""
     with ExitStack() as stack:
@@ -44,5 +50,5 @@ def pair(first: Pipe, second: Pipe, effort: Effort) -> Pair:
     return Pair(median(seconds["first"]), median(seconds["second"]), ratio)
 
 
-def prepare(worker: Pipe, case: Case, cell: str, dtype: str = "float32") -> None:
-    worker.ask("prepare", case, cell, "forward", dtype)
+def prepare(worker: Pipe, case: Case, cell: str, direction: str, dtype: str = "float32") -> None:
+    worker.ask("prepare", case, cell, direction, dtype)

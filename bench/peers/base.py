@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, ClassVar, NamedTuple
 
 from cases import DIRECTIONS, Case
-from inputs import Array, Inputs
+from inputs import Array, Inputs, Task
 
 # The torch.nn and bptt class of each cell
 LAYERS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
@@ -19,7 +19,8 @@ class Call(NamedTuple):
     """`run` is what the clock sees; `named` turns its result into arrays by name.
 
     Names are y, h_n, c_n and, with the backward pass, "d" and the name of an input or parameter,
-    in the shapes of `Inputs`. `how` says which way was taken where the library has several.
+    in the shapes of `Inputs`; of a training loop the last loss and the parameters. `how` says which
+    way was taken where the library has several.
     """
 
     run: Callable[[], Any]
@@ -55,8 +56,17 @@ class Peer(ABC):
     def takes(cls, case: Case, direction: str) -> bool:
         return direction in cls.directions and (cls.layers or not case.is_layer)
 
+    @classmethod
+    def ways(cls, case: Case, cell: str) -> tuple[str, ...]:
+        """Settings of the whole library between which a user may choose; "" is that it has none."""
+        return ("",)
+
     @abstractmethod
     def __init__(self, threads: int) -> None: ...
+
+    def take(self, way: str) -> None:
+        """Go one of `ways` from now on."""
+        assert way == "", f"{self.name} has no ways"
 
     @abstractmethod
     def describe(self) -> dict[str, str]:
@@ -73,6 +83,10 @@ class Peer(ABC):
     def stream(self, case: Case, cell: str, inputs: Inputs) -> Stream:
         """One step a call, each with another x."""
         raise NotImplementedError(f"{self.name} is not measured step by step")
+
+    def training(self, task: Task) -> Call:
+        """One pass of the training loop over all batches; each call goes on from the last."""
+        raise NotImplementedError(f"{self.name} is not measured in a training loop")
 
     def prepare(self, case: Case, cell: str, direction: str, inputs: Inputs) -> Call:
         """Whatever a user does once, not at every call, is done here."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from cases import Case
-from inputs import Array, Inputs
+from inputs import Array, Inputs, Task
 from machine import FEATURES
 
 from peers.base import LAYERS, Call, Peer, Stream, outputs, present
@@ -89,6 +89,25 @@ class Bptt(Peer):
         stream.state = state
         y = np.empty((case.shape[1], case.shape[3]), inputs.x.dtype)
         return Stream([partial(stream.step, x, y) for x in inputs.x], lambda: y)
+
+    def training(self, task: Task) -> Call:
+        bptt, dtype = self._bptt, task.batches[0][0].dtype
+        layer = getattr(bptt, LAYERS[task.cell])(*task.sizes, dtype=dtype, backend=self.backend)
+        head = bptt.Linear(task.sizes[1], 1, dtype=dtype)
+        for part in (layer, head):
+            part.load_state_dict({name: task.params[name] for name in part.params})
+        model = bptt.Sequential(layer, bptt.LastStep(), head)
+        step = bptt.value_and_grad(model, bptt.mse_loss)
+        optimizer = bptt.Adam(model.params, lr=task.lr)
+
+        def run() -> Any:
+            for x, target in task.batches:
+                loss, grads = step(x, target)
+                bptt.clip_grad_norm_(grads, task.max_norm)
+                optimizer.step(grads)
+            return loss
+
+        return Call(run, lambda loss: {"loss": np.array([loss]), **layer.params, **head.params})
 
     def _layer(self, case: Case, cell: str, inputs: Inputs) -> tuple[Any, Any]:
         layer = getattr(self._bptt, LAYERS[cell])(

@@ -43,19 +43,20 @@ struct BackwardPass {
         kept(keep(call)),
         units(padded<T>(shape.H)),
         inputs(padded<T>(shape.I)),
-        block_steps(max(1, kBlock / max(1, shape.N))),
+        block_steps(steps_of_block(shape.N)),
         chunk_steps(min(round_up(max(1, kChunkRows / max(1, shape.N)), block_steps), max(1, shape.T))),
         chunk_rows(chunk_steps * shape.N),
         block_stride(chunk_rows * C::slots * L) {
-    w_hh = arena.take<T>(units * C::h_count * shape.H);
-    D = arena.take<T>(units / L * block_stride);
+    // What a call that resumes goes on with comes first: its place does not depend on T.
     dh = arena.take<T>(shape.N * units);
     dc = arena.take<T>(C::has_c ? shape.N * units : 0);
+    db = arena.take<T>(units * C::slots);
+    w_hh = arena.take<T>(units * C::h_count * shape.H);
+    D = arena.take<T>(units / L * block_stride);
     w_ih = arena.take<T>(call.dx.data ? inputs * C::x_count * shape.H : 0);
     dx_rows = arena.take<T*>(call.dx.data ? chunk_rows : 0);
     x = arena.take<T>(call.dw_ih ? chunk_rows * inputs : 0);
     h = arena.take<T>(call.dw_hh ? chunk_rows * units : 0);
-    db = arena.take<T>(units * C::slots);
     scratch_end = arena.at;
   }
   static Kept<C, T> keep(const Backward<T>& call) {
@@ -63,13 +64,20 @@ struct BackwardPass {
     return {arena, call.shape, call.schedule.first_row[call.shape.T], call.schedule.first_row};
   }
 
+  // Vectors in a group of the columns of a product with D: many where the rows are few, so that there are
+  // always enough sums under way.
+  static int64_t widest(int64_t rows) { return max(kMaxVectors, kAccumulators / max(1, rows)); }
+
   void operator()(const Member& m) {
-    const Groups<T> groups(shape.H, kMaxVectors, how == Division::kUnits ? m.count : 1);
-    const Groups<T> x_groups(shape.I, kMaxVectors, 1);
+    const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
+    const Groups<T> groups(shape.H, widest(rows), how == Division::kUnits ? m.count : 1);
+    const Groups<T> dx_groups(shape.I, widest(chunk_rows), 1);
+    const Groups<T> h_groups(shape.H, kMaxVectors, 1), x_groups(shape.I, kMaxVectors, 1);  // of dw
     const Share share(how, schedule, shape.N, groups.count, m);
-    prepare(groups, x_groups, share, m);
+    prepare(groups, dx_groups, share, m);
     m.barrier();
 
+    bool fresh = !call.resumes;  // nothing has been added to dw
     for (int64_t chunk = ceil_div(shape.T, chunk_steps) - 1; chunk >= 0; --chunk) {
       const int64_t a = chunk * chunk_steps, b = min(a + chunk_steps, shape.T);
       if (schedule.count(a) == 0) continue;
@@ -80,34 +88,44 @@ struct BackwardPass {
         }
         if (share.waits) m.barrier();
       }
-      for (int64_t g = share.group_begin; (a > 0 || call.dh_0) && g < share.group_end; ++g)
+      for (int64_t g = share.group_begin; leads_back(a) && g < share.group_end; ++g)
         recur(groups, g, share, a, a);
 
-      gather(groups, x_groups, a, b, m);
+      gather(h_groups, x_groups, a, b, m);
       m.barrier();
-      if (call.dx.data) input_gradients(x_groups, a, b, m);
-      if (call.dw_hh) weight_gradients<C::h_count>(groups, h, call.dw_hh, C::h_first, C::h_gate, a, b, m);
-      if (call.dw_ih) weight_gradients<C::x_count>(x_groups, x, call.dw_ih, C::x_first, C::x_gate, a, b, m);
+      if (call.dx.data) input_gradients(dx_groups, a, b, m);
+      if (call.dw_hh)
+        weight_gradients<C::h_count>(h_groups, h, call.dw_hh, C::h_first, C::h_gate, a, b, fresh, m);
+      if (call.dw_ih)
+        weight_gradients<C::x_count>(x_groups, x, call.dw_ih, C::x_first, C::x_gate, a, b, fresh, m);
+      fresh = false;
       if (call.db_ih || call.db_hh) bias_gradients(a, b, m);
       stop.tell(m, chunk, call.stop);
       m.barrier();
       if (stop.heard(chunk)) return;
     }
-    finish(groups, share, m);
+    if (fresh) {
+      clear(call.dw_hh, C::gates * shape.H * shape.H, m);
+      clear(call.dw_ih, C::gates * shape.H * shape.I, m);
+    }
+    if (schedule.begin == 0) finish(groups, share, m);
   }
 
  private:
+  // whether anything asks for the gradient of the state before step s
+  bool leads_back(int64_t s) const { return schedule.begin + s > 0 || call.dh_0; }
   // the first row of step s in D, in a chunk that begins with step a
   int64_t row_of(int64_t a, int64_t s) const { return schedule.first_row[s] - schedule.first_row[a]; }
   T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * C::slots * L; }
 
-  void prepare(const Groups<T>& groups, const Groups<T>& x_groups, const Share& share,
+  void prepare(const Groups<T>& groups, const Groups<T>& dx_groups, const Share& share,
                const Member& m) const {
-    if (shape.T > 1 || call.dh_0) pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
+    if (shape.T > 1 || leads_back(0)) pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
     if (call.dx.data) {
-      pack_weights<C::x_count>(w_ih, x_groups, call.w_ih, C::x_gate, m);
+      pack_weights<C::x_count>(w_ih, dx_groups, call.w_ih, C::x_gate, m);
       clear_past_end(schedule, shape, call.dx, shape.I, m);
     }
+    if (call.resumes) return;
     for (int64_t j = 0; j < share.slots.n; ++j) {
       const int64_t slot = share.slots.slot(j), n = schedule.sequence[slot];
       const auto begin = [&](T* to, const T* from) {
@@ -117,8 +135,6 @@ struct BackwardPass {
       begin(dh, call.dh_n);
       if constexpr (C::has_c) begin(dc, call.dc_n);
     }
-    clear(call.dw_hh, C::gates * shape.H * shape.H, m);
-    clear(call.dw_ih, C::gates * shape.H * shape.I, m);
     clear(db, units * C::slots, m);
   }
 
@@ -132,37 +148,50 @@ struct BackwardPass {
   void pack_weights(T* panels, const Groups<T>& columns, const T* w, int (*gate)(int),
                     const Member& m) const {
     const int64_t rows = count * shape.H;
-    for (int64_t i = part_begin(columns.count * rows, m.count, m.index);
-         i < part_begin(columns.count * rows, m.count, m.index + 1); ++i) {
-      const int64_t g = i / rows, k = i % rows;
-      pack_row(panels + (columns.begin(g) * rows + k * columns.size(g)) * L, columns, g,
-               w + (gate(int(k / shape.H)) * shape.H + k % shape.H) * columns.columns);
+    for (int64_t k = part_begin(rows, m.count, m.index); k < part_begin(rows, m.count, m.index + 1); ++k) {
+      const T* row = w + (gate(int(k / shape.H)) * shape.H + k % shape.H) * columns.columns;
+      for (int64_t g = 0; g < columns.count; ++g)
+        pack_row(panels + (columns.begin(g) * rows + k * columns.size(g)) * L, columns, g, row);
     }
   }
 
   // dh_{s-1} += D_s w_hh, for the units of a group
   void recur(const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s) const {
-    const int64_t size = groups.size(g), first = groups.begin(g);
-    for_tiles(share.slots.below(schedule.count(s)), tile_rows(size), [&](int64_t j, int64_t rows) {
-      LeftRows<T> left{};
-      left.stride = block_stride;
-      T* tile[kMaxRows]{};
-      for (int64_t i = 0; i < rows; ++i) {
-        const int64_t slot = share.slots.slot(j + i);
-        tile[i] = dh + slot * units + first * L;
-        left.row[i] = gradients(0, row_of(a, s) + slot) + C::h_first * L;
-      }
-      multiply<C::h_count>(tile, left, w_hh + first * L * C::h_count * shape.H, size, rows);
-    });
+    multiply<C::h_count>(
+        groups, g, w_hh, C::h_first, share.slots.below(schedule.count(s)), false,
+        [&](int64_t j) {
+          const int64_t slot = share.slots.slot(j);
+          return DRow{gradients(0, row_of(a, s) + slot), dh + slot * units};
+        },
+        [](T* const* out, int64_t, bool, const auto& f) { f(out); });
   }
 
-  // tile += sum over gates and units of D w
-  template <int count>
-  void multiply(T* const* tile, LeftRows<T>& left, const T* panel, int64_t size, int64_t rows) const {
-    const Product<T> product = kProducts<T, Left::kBlocked>(size, rows);
+  struct DRow {
+    const T* d;
+    T* out;
+  };
+  // The rows' out += sum over gates and units of D w, at the columns of a group. Gate by gate, so that a
+  // gate's panel stays in a cache for all rows. at(out, rows, fresh, f) calls f(tile).
+  template <int count, class Rows, class At>
+  BPTT_INLINE void multiply(const Groups<T>& columns, int64_t g, const T* panels, int first_slot, int64_t n,
+                            bool fresh, const Rows& row, const At& at) const {
+    const int64_t size = columns.size(g), first = columns.begin(g);
     for (int j = 0; j < count; ++j) {
-      product(tile, left, panel + j * shape.H * size * L, shape.H);
-      for (int64_t i = 0; i < rows; ++i) left.row[i] += L;
+      const T* panel = panels + (first * count + j * size) * L * shape.H;
+      for_tiles(n, tile_rows(size), [&](int64_t begin, int64_t rows) {
+        LeftRows<T> left{};
+        left.stride = block_stride;
+        T* out[kMaxRows]{};
+        for (int64_t i = 0; i < rows; ++i) {
+          const DRow its = row(begin + i);
+          left.row[i] = its.d + (first_slot + j) * L;
+          out[i] = its.out + first * L;
+        }
+        at(out, rows, fresh && j == 0, [&](T* const* tile) {
+          kProducts<T, Left::kBlocked, kAccumulators>(size, rows)(tile, left, panel, shape.H,
+                                                                  fresh && j == 0);
+        });
+      });
     }
   }
 
@@ -199,7 +228,7 @@ struct BackwardPass {
   }
 
   // panels of the chunk's inputs and previous states, and where its rows of dx go
-  void gather(const Groups<T>& groups, const Groups<T>& x_groups, int64_t a, int64_t b,
+  void gather(const Groups<T>& h_groups, const Groups<T>& x_groups, int64_t a, int64_t b,
               const Member& m) const {
     for (int64_t s = a; s < b; ++s) {
       const int64_t n = schedule.count(s);
@@ -209,7 +238,7 @@ struct BackwardPass {
         const int64_t t = schedule.time(s, slot), sequence = schedule.sequence[slot];
         if (call.dx.data) dx_rows[row] = call.dx.at(t, sequence);
         if (call.dw_ih) pack_columns(x, x_groups, row, call.x.at(t, sequence));
-        if (call.dw_hh) pack_columns(h, groups, row, kept.states.h + kept.states.index(s - 1, slot));
+        if (call.dw_hh) pack_columns(h, h_groups, row, kept.states.h + kept.states.index(s - 1, slot));
       }
     }
   }
@@ -221,26 +250,13 @@ struct BackwardPass {
   // dx = D w_ih
   void input_gradients(const Groups<T>& columns, int64_t a, int64_t b, const Member& m) const {
     const int64_t all = row_of(a, b), begin = part_begin(all, m.count, m.index);
-    const int64_t mine = part_begin(all, m.count, m.index + 1) - begin;
-    for (int64_t g = 0; g < columns.count; ++g) {
-      const int64_t size = columns.size(g), first = columns.begin(g);
-      for_tiles(mine, tile_rows(size), [&](int64_t j, int64_t rows) {
-        alignas(kAlign) T sums[kMaxRows * kMaxVectors * L];
-        memset(sums, 0, size_t(rows * size * L) * sizeof(T));
-        LeftRows<T> left{};
-        left.stride = block_stride;
-        T* tile[kMaxRows]{};
-        for (int64_t i = 0; i < rows; ++i) {
-          tile[i] = sums + i * size * L;
-          left.row[i] = gradients(0, begin + j + i) + C::x_first * L;
-        }
-        multiply<C::x_count>(tile, left, w_ih + first * L * C::x_count * shape.H, size, rows);
-        for (int64_t i = 0; i < rows; ++i)
-          for (int64_t v = 0; v < size; ++v)
-            store_first(dx_rows[begin + j + i] + (first + v) * L, load(tile[i] + v * L),
-                        columns.lanes(first + v));
-      });
-    }
+    for (int64_t g = 0; g < columns.count; ++g)
+      multiply<C::x_count>(
+          columns, g, w_ih, C::x_first, part_begin(all, m.count, m.index + 1) - begin, true,
+          [&](int64_t j) { return DRow{gradients(0, begin + j), dx_rows[begin + j]}; },
+          [&](T* const* out, int64_t rows, bool fresh, const auto& f) {
+            at_tile(columns, g, out, rows, fresh, f);
+          });
   }
 
   // f(first row, rows) for the blocks of sums over a chunk's rows, in descending order
@@ -253,10 +269,11 @@ struct BackwardPass {
     }
   }
 
-  // dw += D' columns
+  // dw += D' columns. Sums of several blocks are gathered in a tile of their own: rows of dw may be a power
+  // of two apart, which caches bear badly.
   template <int count>
   void weight_gradients(const Groups<T>& columns, const T* panels, T* dw, int first_slot, int (*gate)(int),
-                        int64_t a, int64_t b, const Member& m) const {
+                        int64_t a, int64_t b, bool fresh, const Member& m) const {
     const int64_t items = units / L * columns.count;
     for (int64_t item = part_begin(items, m.count, m.index); item < part_begin(items, m.count, m.index + 1);
          ++item) {
@@ -264,39 +281,53 @@ struct BackwardPass {
       const int64_t size = columns.size(g), first = columns.begin(g);
       const int64_t lanes = min(L, shape.H - block * L);
       const T* panel = panels + first * L * chunk_rows;
+      const bool apart = chunk_rows > kBlock || !columns.full(g);
+      alignas(kAlign) T sums[count * L * kMaxVectors * L];
+      T* row_of[count * L];
+      const auto out = [&](int64_t i) {
+        return dw + (gate(int(i / L)) * shape.H + block * L + i % L) * columns.columns + first * L;
+      };
+      const auto each = [&](const auto& move) {
+        for (int64_t i = 0; i < count * L; ++i)
+          for (int64_t v = 0; v < size && i % L < lanes; ++v)
+            move(row_of[i] + v * L, out(i) + v * L, columns.lanes(first + v));
+      };
+      for (int64_t i = 0; i < count * L; ++i) row_of[i] = apart ? sums + i * size * L : out(i);
+      if (apart && !fresh) each([](T* sum, T* to, int64_t n) { store(sum, load_first(to, n)); });
+      bool empty = fresh;
       for_blocks(a, b, [&](int64_t row, int64_t rows) {
         for (int j = 0; j < count; ++j)
           for_tiles(lanes, tile_rows(size), [&](int64_t lane, int64_t n) {
             LeftRows<T> left{};
             left.stride = C::slots * L;
             left.row[0] = gradients(block, row) + (first_slot + j) * L + lane;
-            T* out = dw + (gate(j) * shape.H + block * L + lane) * columns.columns + first * L;
-            add_product(columns, g, out, n, left, panel + row * size * L, rows);
+            kProducts<T, Left::kColumn>(size, n)(row_of + j * L + lane, left, panel + row * size * L, rows,
+                                                 empty);
           });
+        empty = false;
       });
+      if (apart) each([](T* sum, T* to, int64_t n) { store_first(to, load(sum), n); });
     }
   }
 
-  // n rows of dw += left panel; by way of a padded tile where the group's last vector is not full
-  void add_product(const Groups<T>& columns, int64_t g, T* dw, int64_t n, const LeftRows<T>& left,
-                   const T* panel, int64_t terms) const {
-    const int64_t size = columns.size(g), stride = columns.columns;
-    const Product<T> product = kProducts<T, Left::kColumn>(size, n);
+  // f(tile) for n rows of an array at the columns of a group: the rows themselves, or a padded tile in their
+  // place where the group's last vector is not full
+  template <class F>
+  BPTT_INLINE void at_tile(const Groups<T>& columns, int64_t g, T* const* out, int64_t n, bool fresh,
+                           const F& f) const {
+    if (columns.full(g)) return f(out);
+    const int64_t size = columns.size(g);
+    alignas(kAlign) T values[kAccumulators * L];
     T* tile[kMaxRows]{};
-    if (columns.full(g)) {
-      for (int64_t i = 0; i < n; ++i) tile[i] = dw + i * stride;
-      return product(tile, left, panel, terms);
-    }
-    alignas(kAlign) T sums[kMaxRows * kMaxVectors * L];
-    const auto each = [&](const auto& f) {
+    const auto each = [&](const auto& move) {
       for (int64_t i = 0; i < n; ++i)
         for (int64_t v = 0; v < size; ++v)
-          f(sums + (i * size + v) * L, dw + i * stride + v * L, columns.lanes(columns.begin(g) + v));
+          move(tile[i] + v * L, out[i] + v * L, columns.lanes(columns.begin(g) + v));
     };
-    each([](T* sum, T* out, int64_t lanes) { store(sum, load_first(out, lanes)); });
-    for (int64_t i = 0; i < n; ++i) tile[i] = sums + i * size * L;
-    product(tile, left, panel, terms);
-    each([](T* sum, T* out, int64_t lanes) { store_first(out, load(sum), lanes); });
+    for (int64_t i = 0; i < n; ++i) tile[i] = values + i * size * L;
+    if (!fresh) each([](T* value, T* row, int64_t lanes) { store(value, load_first(row, lanes)); });
+    f(tile);
+    each([](T* value, T* row, int64_t lanes) { store_first(row, load(value), lanes); });
   }
 
   void bias_gradients(int64_t a, int64_t b, const Member& m) const {

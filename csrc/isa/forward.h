@@ -293,7 +293,7 @@ struct ForwardPass {
     }
     if (!by.unpacked) {
       constexpr const auto& products = kProducts<T, Left::kRow, kAccumulators, C::x_count, C::slots>;
-      return products(group.size * C::x_count, rows)(tile, left, by.panel(group), by.terms);
+      return products(group.size * C::x_count, rows)(tile, left, by.panel(group), by.terms, false);
     }
     for (int64_t b = 0; b < group.size; ++b)
       for (int j = 0; j < C::x_count; ++j)
@@ -319,7 +319,7 @@ struct ForwardPass {
 #pragma GCC unroll 4
         for (int j = 0; j < C::saved; ++j) store(to + j * L, v[j]);
       }
-      store_first(y + unit, now.h, min(L, shape.H - unit));
+      if (y) store_first(y + unit, now.h, min(L, shape.H - unit));
     }
   }
 
@@ -330,13 +330,13 @@ struct ForwardPass {
     };
     copy(states.h + at, call.h_0);
     if constexpr (C::has_c) copy(states.c + at, call.c_0);
-    if (schedule.length[slot] == 0) end(groups, share, -1, slot);
+    if (schedule.length[slot] <= schedule.begin) end(groups, share, -1, slot);
   }
 
   void end(const Groups<T>& groups, const Share& share, int64_t s, int64_t slot) const {
     const int64_t n = schedule.sequence[slot], at = states.index(s, slot);
     const auto copy = [&](T* to, const T* from) {
-      copy_units(groups, share.group_begin, share.group_end, to + n * shape.H, from);
+      if (to) copy_units(groups, share.group_begin, share.group_end, to + n * shape.H, from);
     };
     copy(call.h_n, states.h + at);
     if constexpr (C::has_c) copy(call.c_n, states.c + at);

@@ -190,13 +190,13 @@ void copy_units(const Groups<T>& groups, int64_t begin, int64_t end, T* to, cons
     memset(to + first, 0, bytes);
 }
 
-// Zero the rows of an array past each sequence's end.
+// Zero the rows of an array past each sequence's end, those of the schedule's own share of time.
 template <class T>
 void clear_past_end(const Schedule& schedule, const Shape& shape, const Sequences<T>& rows, int64_t width,
                     const Member& m) {
-  if (schedule.uniform) return;
+  if (schedule.uniform || !rows.data) return;
   for (int64_t slot = m.index; slot < shape.N; slot += m.count)
-    for (int64_t t = schedule.length[slot]; t < shape.T; ++t)
+    for (int64_t t = max(schedule.length[slot], schedule.begin); t < schedule.begin + shape.T; ++t)
       memset(rows.at(t, schedule.sequence[slot]), 0, size_t(width) * sizeof(T));
 }
 

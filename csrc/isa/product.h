@@ -4,14 +4,14 @@
 // A tile of `rows` x `vectors` outputs is increased by the product of `rows` rows of left factors, read one
 // value at a time, and a panel, read in order: panel[k][vector][lane]. A sum of more than kBlock terms is
 // cut at multiples of kBlock; each block is one chain of multiply-adds from zero, and blocks are added to the
-// tile in ascending order. That makes an output's bits a matter of its own row and column alone.
+// tile in ascending order. That makes an output's bits a matter of its own row and column alone. A `fresh`
+// tile holds nothing yet and counts as zero: it is written and not read.
 #pragma once
 
 #include "simd.h"
 
 namespace bptt::BPTT_ISA {
 
-constexpr int64_t kBlock = 64;  // terms of a sum in one chain; a multiple of every lane count
 constexpr int kMaxVectors = 4;  // columns of a tile of many rows, in vectors; one of a few rows may have more
 constexpr int kMaxRows = 12;    // rows of a tile
 constexpr int64_t kAlign = 64;  // bytes; of panels and of everything else in scratch
@@ -42,7 +42,7 @@ struct LeftRows {
 };
 
 template <class T>
-using Product = void (*)(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms);
+using Product = void (*)(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms, bool fresh);
 
 // Where a tile has gaps: `some` vectors belong to it of every `of`.
 template <int some, int of>
@@ -51,7 +51,7 @@ struct Gaps {
 };
 
 template <class T, int vectors, int rows, Left form, class Places>
-void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms) {
+void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t terms, bool fresh) {
   constexpr int L = kLanes<T>;
   const T* row[rows];
 #pragma GCC unroll 12
@@ -79,17 +79,27 @@ void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t te
       for (int64_t k = begin; k < end; ++k) multiply_add(k * stride);
     } else {
       int64_t offset = begin / L * stride, k = begin;
-      for (; k + L <= end; k += L, offset += stride)
+      for (; k + L <= end; k += L, offset += stride) {
+#pragma GCC unroll 12
+        for (int m = 0; m < rows; ++m) __builtin_prefetch(row[m] + offset + stride);  // far away: no stream
         for (int lane = 0; lane < L; ++lane) multiply_add(offset + lane);
+      }
       for (int lane = 0; k < end; ++lane, ++k) multiply_add(offset + lane);
     }
+    const auto put = [&](auto before) __attribute__((always_inline)) {
 #pragma GCC unroll 12
-    for (int m = 0; m < rows; ++m)
+      for (int m = 0; m < rows; ++m)
 #pragma GCC unroll 24
-      for (int v = 0; v < vectors; ++v) {
-        T* to = tile[m] + Places::place(v) * L;
-        store(to, load(to) + sum[m][v]);
-      }
+        for (int v = 0; v < vectors; ++v) {
+          T* to = tile[m] + Places::place(v) * L;
+          store(to, before(to) + sum[m][v]);
+        }
+    };
+    if (fresh)
+      put([](const T*) { return vec<T>{}; });
+    else
+      put([](const T* to) { return load(to); });
+    fresh = false;
   }
 }
 

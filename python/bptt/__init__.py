@@ -8,11 +8,20 @@ import typing
 
 from bptt import functional, reference
 from bptt._core import __version__
-from bptt.layers import Activation, Dropout, LastStep, Linear
-from bptt.losses import cross_entropy, mse_loss
+from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
+from bptt.classification import binary_cross_entropy_with_logits, cross_entropy, nll_loss
+from bptt.embedding import Embedding
+from bptt.functional import ctc_loss
+from bptt.layers import Activation, Dropout, Linear
+from bptt.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
+from bptt.norm import LayerNorm
 from bptt.optim import SGD, Adam, clip_grad_norm_
+from bptt.pooling import LastStep, MaxOverTime, MeanOverTime
+from bptt.positions import SinusoidalPositions
 from bptt.recurrent import GRU, LSTM, RNN
+from bptt.residual import Residual
+from bptt.self_attention import MultiHeadSelfAttention
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
     free_memory,
@@ -23,6 +32,7 @@ from bptt.settings import (
 )
 from bptt.stream import Stream
 from bptt.training import value_and_grad
+from bptt.truncated import truncated
 
 if typing.TYPE_CHECKING:
     from bptt._run import History
@@ -51,29 +61,46 @@ __all__ = [
     "SGD",
     "Activation",
     "Adam",
+    "AttentionGradients",
+    "BahdanauAttention",
     "Dropout",
+    "Embedding",
     "History",
     "LastStep",
     "LayerGradients",
+    "LayerNorm",
     "Linear",
+    "LuongAttention",
+    "MaxOverTime",
+    "MeanOverTime",
     "Module",
+    "MultiHeadSelfAttention",
     "RecurrentGradients",
+    "Residual",
     "Sequential",
+    "SinusoidalPositions",
     "Stream",
     "__version__",
+    "binary_cross_entropy_with_logits",
     "clip_grad_norm_",
     "cross_entropy",
+    "ctc_loss",
     "fit",
     "free_memory",
     "functional",
     "get_num_threads",
+    "huber_loss",
+    "l1_loss",
     "load",
     "mse_loss",
+    "nll_loss",
     "reference",
     "save",
     "set_flush_denormal",
     "set_num_threads",
     "show_config",
+    "smooth_l1_loss",
     "summary",
+    "truncated",
     "value_and_grad",
 ]

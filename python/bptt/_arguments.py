@@ -8,7 +8,7 @@ w_ih is a float32 or float64 array, because its dtype is everybody's.
 from __future__ import annotations
 
 import numbers
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def inputs(
     c_0: object,
 ) -> Inputs:
     """Check the arrays of a forward call; None stays None where it is allowed."""
-    weights = _weights(w_ih)
+    weights = floats("w_ih", w_ih)
     dtype = weights.dtype
     x = real("x", x, dtype)
     if x.ndim != 3:
@@ -80,13 +80,14 @@ def ndarray(name: str, value: object) -> NDArray[np.generic]:
         raise TypeError(f"{name} cannot be made an array: {error}") from error
 
 
-def _weights(w_ih: object) -> Array:
-    if not is_array(w_ih):
-        raise TypeError(f"w_ih is {described(w_ih)}, must be a float32 or float64 array")
-    array = ndarray("w_ih", w_ih)
+def floats(name: str, value: object) -> Array:
+    """Check the array that fixes the dtype of a call: itself float32 or float64."""
+    if not is_array(value):
+        raise TypeError(f"{name} is {described(value)}, must be a float32 or float64 array")
+    array = ndarray(name, value)
     dtype = array.dtype.newbyteorder("=")
     if dtype not in (np.float32, np.float64):
-        raise TypeError(f"w_ih has dtype {array.dtype}, must be float32 or float64")
+        raise TypeError(f"{name} has dtype {array.dtype}, must be float32 or float64")
     return np.require(array, dtype, ("C", "A"))
 
 
@@ -142,20 +143,43 @@ def slope(value: object) -> float:
     return number
 
 
-def lengths(value: object, T: int, N: int) -> NDArray[np.intp] | None:
-    """Check the lengths of the sequences, None if all are T."""
+def integers(name: str, value: object) -> NDArray[Any]:
+    """Check an array of integers of any width and shape."""
     if value is None:
-        return None
-    array = ndarray("lengths", value)
+        raise TypeError(f"{name} is None, must be an array")
+    array = ndarray(name, value)
     if not array.size and not is_array(value):
         array = array.astype(np.intp)  # NumPy takes an empty list for floats
     if array.dtype.kind not in "iu":
-        raise TypeError(f"lengths has dtype {array.dtype}, must be integers")
+        raise TypeError(f"{name} has dtype {array.dtype}, must be integers")
+    return array
+
+
+def lengths(value: object, T: int, N: int) -> NDArray[np.intp] | None:
+    """Check the lengths of the sequences, None if all are T."""
+    return None if value is None else lengths_within("lengths", value, N, T, "T")
+
+
+def lengths_within(name: str, value: object, N: int, most: int, limit: str) -> NDArray[np.intp]:
+    """Check N lengths of 0 to most, which the limit names."""
+    array = integers(name, value)
     if array.shape != (N,):
-        raise ValueError(f"lengths has shape {array.shape}, must be (N,) = {(N,)}")
-    if N and not 0 <= array.min() <= array.max() <= T:
-        raise ValueError(f"lengths has values {array.min()} to {array.max()}, must be 0 to T = {T}")
+        raise ValueError(f"{name} has shape {array.shape}, must be (N,) = {(N,)}")
+    if N and not 0 <= array.min() <= array.max() <= most:
+        raise ValueError(
+            f"{name} has values {array.min()} to {array.max()}, must be 0 to {limit} = {most}"
+        )
     return array.astype(np.intp)
+
+
+def integer(name: str, value: object, low: int, high: int, limits: str) -> int:
+    """Check an integer of low to high, which the limits name."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is {described(value)}, must be an integer")
+    number = int(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number}, must be from {limits} = {high}")
+    return number
 
 
 def flag(name: str, value: object) -> bool:
@@ -163,6 +187,19 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {described(value)}, must be a bool")
     return bool(value)
+
+
+def checkpoint_every(value: object, training: bool) -> int | None:
+    """Check the number of steps between stored states, None if everything is kept."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"checkpoint_every is {described(value)}, must be None or an integer")
+    if value < 1:
+        raise ValueError(f"checkpoint_every is {value}, must be at least 1")
+    if not training:
+        raise ValueError(f"checkpoint_every is {value}, must be None without training")
+    return int(value)
 
 
 def out(value: object, dtype: np.dtype[np.floating], shape: tuple[int, int, int]) -> Array | None:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
-from ._arguments import described, is_array, ndarray, shaped
+from ._arguments import described, integers, is_array, ndarray, shaped
 from .results import Array
 
 Float = np.dtype[np.floating[Any]]
@@ -117,12 +117,7 @@ def as_gradient(name: str, value: object, dtype: Float, axes: str, shape: tuple[
 
 def as_integers(name: str, value: object, axes: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """An integer array of `shape`, in its own dtype."""
-    array = as_real_array(name, value)
-    if array.size == 0 and not is_array(value):
-        array = array.astype(np.intp)  # NumPy takes an empty list for floats
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} has dtype {array.dtype}, must be integers")
-    return shaped(name, array, axes, shape)
+    return shaped(name, integers(name, value), axes, shape)
 
 
 def check_names(name: str, values: object, expected: Collection[str]) -> None:

@@ -41,6 +41,7 @@ def rnn_forward(
     lengths: npt.ArrayLike | None,
     reverse: bool,
     training: bool,
+    checkpoint_every: int | None,
     out: Array | None,
     /,
 ) -> tuple[Array, Array, Cache | None]: ...
@@ -55,6 +56,7 @@ def lstm_forward(
     lengths: npt.ArrayLike | None,
     reverse: bool,
     training: bool,
+    checkpoint_every: int | None,
     out: Array | None,
     /,
 ) -> tuple[Array, Array, Array, Cache | None]: ...
@@ -68,6 +70,7 @@ def gru_forward(
     lengths: npt.ArrayLike | None,
     reverse: bool,
     training: bool,
+    checkpoint_every: int | None,
     out: Array | None,
     /,
 ) -> tuple[Array, Array, Cache | None]: ...
@@ -101,6 +104,15 @@ def gru_backward(
     wrt: Collection[str] | None,
     /,
 ) -> tuple[Array | None, Array | None, Array | None, Array | None, Array | None, Array | None]: ...
+def ctc_loss(
+    logits: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
+    blank: int,
+    zero_infinity: bool,
+    /,
+) -> tuple[float, Array]: ...
 def isa() -> str: ...
 def isas() -> list[str]: ...
 def set_isa(name: str) -> None: ...

@@ -13,7 +13,7 @@ at real parts only, so that complex arguments give derivatives by the complex st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -176,8 +176,9 @@ class Order(NamedTuple):
         s, n = np.nonzero(np.arange(lengths.max(initial=0))[:, None] < lengths)
         return cls(lengths, s, n, lengths[n] - 1 - s if reverse else s)
 
-    def steps(self) -> range:
-        return range(self.lengths.max(initial=0))
+    def steps(self, segment: range) -> range:
+        """Return those steps of a segment that any sequence takes."""
+        return range(segment.start, min(segment.stop, self.lengths.max(initial=0)))
 
     def running(self, s: int) -> Index:
         """Return the sequences that take step s."""
@@ -196,21 +197,41 @@ class Order(NamedTuple):
         return ordered
 
 
+class Kept(NamedTuple):
+    """What the S steps of a segment keep; zero past a sequence's end."""
+
+    h: Array  # (S+1, N, H): h[0] is the state before the segment
+    c: Array  # (S+1, N, H) or (S+1, N, 0)
+    v: Array  # (V, S, N, H)
+
+
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Cache:
-    """What a forward call keeps for its backward call: opaque and read-only."""
+    """What a forward call keeps for its backward call: opaque and read-only.
+
+    Time is cut into segments. There is one, and what its steps keep is kept; or, with checkpoints,
+    there are several, and only the states before them are kept.
+    """
 
     cell: Cell
     order: Order
     x: Array  # (T, N, I) by step
     w_ih: Array
     w_hh: Array
-    h: Array  # (T+1, N, H): h[s] is the state before step s
-    c: Array  # (T+1, N, H) or (T+1, N, 0)
-    v: Array  # (V, T, N, H)
+    b_ih: Array
+    b_hh: Array
+    segments: list[range]
+    states: list[State]  # before each segment, of (N, H)
+    kept: Kept | None
+
+    def segment(self, i: int) -> Kept:
+        """Return what the steps of segment i keep."""
+        return self.kept or advance(self, self.states[i], self.segments[i])[0]
 
     def arrays(self) -> dict[str, Array]:
         """Copy out what was saved, ordered by step s; what lies past a sequence's end is zero.
+
+        With checkpoints it is computed again.
 
         Returns
         -------
@@ -219,17 +240,49 @@ class Cache:
             (T, N, G, H) after their activations; GRU: also q (T, N, H) = W_hn h + b_hn.
         """
         G = self.cell.gates
-        copies = {"h": self.h.copy()}
+        h, c, v = self.kept or advance(self, self.states[0], range(len(self.x)))[0]
+        copies = {"h": h.copy()}
         if self.cell.cells:
-            copies["c"] = self.c.copy()
+            copies["c"] = c.copy()
         if self.cell.saved:
-            copies["gates"] = np.moveaxis(self.v[:G], 0, 2).copy()
+            copies["gates"] = np.moveaxis(v[:G], 0, 2).copy()
         if self.cell.saved > G:
-            copies["q"] = self.v[G].copy()
+            copies["q"] = v[G].copy()
         return copies
 
 
 @np.errstate(all="ignore")
+def advance(cache: Cache, start: State, segment: range) -> tuple[Kept, State]:
+    """Take the steps of a segment from the state before it; return also the state after it.
+
+    The state is that of all N sequences. It stays what it is where a sequence has ended.
+    """
+    cell, order, S = cache.cell, cache.order, len(segment)
+    h, c = State(start.h.copy(), start.c.copy())
+    kept = Kept(
+        np.zeros((S + 1, *h.shape), h.dtype),
+        np.zeros((S + 1, *c.shape), c.dtype),
+        np.zeros((cell.saved, S, *h.shape), h.dtype),
+    )
+    kept.h[0] = h
+    kept.c[0] = c
+    for s in order.steps(segment):
+        n = order.running(s)
+        gx = cache.x[s, n] @ cache.w_ih.T + cache.b_ih
+        gh = h[n] @ cache.w_hh.T + cache.b_hh
+        state, values = cell.forward(
+            np.split(gx, cell.gates, axis=1), np.split(gh, cell.gates, axis=1), State(h[n], c[n])
+        )
+        h[n] = state.h
+        c[n] = state.c
+        k = s - segment.start
+        kept.h[k + 1, n] = state.h
+        kept.c[k + 1, n] = state.c
+        for saved, value in zip(kept.v, values, strict=True):
+            saved[k, n] = value
+    return kept, State(h, c)
+
+
 def forward(
     cell: Cell,
     x: Array,
@@ -242,38 +295,32 @@ def forward(
     *,
     lengths: Index | None = None,
     reverse: bool = False,
+    checkpoint_every: int | None = None,
 ) -> tuple[Array, Array, Array, Cache]:
     """Return y, h_n, c_n and the cache."""
     T, N, _ = x.shape
     G, H = cell.gates, w_hh.shape[1]
     given = [a for a in (x, w_ih, w_hh, b_ih, b_hh, h_0, c_0) if a is not None]
     dtype = np.result_type(*given)
-    h = np.zeros((T + 1, N, H), dtype)
-    c = np.zeros((T + 1, N, H * cell.cells), dtype)
-    v = np.zeros((cell.saved, T, N, H), dtype)
     order = Order.of(T, N, lengths, reverse)
     xs = order.by_step(x, dtype)
     b_ih = np.zeros(G * H, dtype) if b_ih is None else b_ih
     b_hh = np.zeros(G * H, dtype) if b_hh is None else b_hh
-    h[0] = 0 if h_0 is None else h_0
-    c[0] = 0 if c_0 is None else c_0
+    state = State(np.zeros((N, H), dtype), np.zeros((N, H * cell.cells), dtype))
+    state.h[...] = 0 if h_0 is None else h_0
+    state.c[...] = 0 if c_0 is None else c_0
 
-    for s in order.steps():
-        n = order.running(s)
-        gx = xs[s, n] @ w_ih.T + b_ih
-        gh = h[s, n] @ w_hh.T + b_hh
-        state, values = cell.forward(
-            np.split(gx, G, axis=1), np.split(gh, G, axis=1), State(h[s, n], c[s, n])
-        )
-        h[s + 1, n] = state.h
-        c[s + 1, n] = state.c
-        for saved, value in zip(v, values, strict=True):
-            saved[s, n] = value
-
-    y = order.by_time(h[1:])
-    h_n = h[order.lengths, np.arange(N)]
-    c_n = c[order.lengths, np.arange(N)]
-    return y, h_n, c_n, Cache(cell, order, xs, w_ih, w_hh, h, c, v)
+    every = checkpoint_every or max(T, 1)
+    segments = [range(T)[a : a + every] for a in range(0, max(T, 1), every)]
+    cache = Cache(cell, order, xs, w_ih, w_hh, b_ih, b_hh, segments, [], None)
+    hs = np.zeros((T, N, H), dtype)
+    for segment in segments:
+        cache.states.append(state)
+        kept, state = advance(cache, state, segment)
+        hs[segment.start : segment.stop] = kept.h[1:]
+    if checkpoint_every is None:
+        cache = replace(cache, kept=kept)
+    return order.by_time(hs), state.h, state.c, cache
 
 
 @np.errstate(all="ignore")
@@ -284,31 +331,34 @@ def backward(
     dc_n: Array | None = None,
 ) -> LSTMGradients:
     """Return the gradients of all arguments; c_0's is (N, 0) where the cell has no c."""
-    cell, order, xs, h, c, v = cache.cell, cache.order, cache.x, cache.h, cache.c, cache.v
-    dys = np.zeros_like(h[1:]) if dy is None else order.by_step(dy, h.dtype)
+    cell, order, xs, first = cache.cell, cache.order, cache.x, cache.states[0]
+    dh = np.zeros_like(first.h)
+    dc = np.zeros_like(first.c)
+    dh += 0 if dh_n is None else dh_n
+    dc += 0 if dc_n is None else dc_n
+    dys = np.zeros((len(xs), *dh.shape), dh.dtype) if dy is None else order.by_step(dy, dh.dtype)
     dxs = np.zeros_like(xs)
     dw_ih = np.zeros_like(cache.w_ih)
     dw_hh = np.zeros_like(cache.w_hh)
     db_ih = np.zeros_like(cache.w_hh[:, 0])
     db_hh = np.zeros_like(cache.w_hh[:, 0])
-    dh = np.zeros_like(h[0])
-    dc = np.zeros_like(c[0])
-    dh += 0 if dh_n is None else dh_n
-    dc += 0 if dc_n is None else dc_n
 
-    for s in reversed(order.steps()):
-        n = order.running(s)
-        ds = State(dh[n] + dys[s, n], dc[n])  # y = h
-        p, state = State(h[s, n], c[s, n]), State(h[s + 1, n], c[s + 1, n])
-        gates_x, gates_h, dp = cell.backward(ds, p, state, list(v[:, s, n]))
-        dgx = np.concatenate(gates_x, axis=1)
-        dgh = np.concatenate(gates_h, axis=1)
-        dxs[s, n] = dgx @ cache.w_ih  # gx = x w_ih' + b_ih
-        dw_ih += dgx.T @ xs[s, n]
-        db_ih += dgx.sum(axis=0)
-        dh[n] = dp.h + dgh @ cache.w_hh  # gh = p.h w_hh' + b_hh
-        dc[n] = dp.c
-        dw_hh += dgh.T @ p.h
-        db_hh += dgh.sum(axis=0)
+    for i in reversed(range(len(cache.segments))):
+        segment = cache.segments[i]
+        h, c, v = cache.segment(i)
+        for s in reversed(order.steps(segment)):
+            n, k = order.running(s), s - segment.start
+            ds = State(dh[n] + dys[s, n], dc[n])  # y = h
+            p, state = State(h[k, n], c[k, n]), State(h[k + 1, n], c[k + 1, n])
+            gates_x, gates_h, dp = cell.backward(ds, p, state, list(v[:, k, n]))
+            dgx = np.concatenate(gates_x, axis=1)
+            dgh = np.concatenate(gates_h, axis=1)
+            dxs[s, n] = dgx @ cache.w_ih  # gx = x w_ih' + b_ih
+            dw_ih += dgx.T @ xs[s, n]
+            db_ih += dgx.sum(axis=0)
+            dh[n] = dp.h + dgh @ cache.w_hh  # gh = p.h w_hh' + b_hh
+            dc[n] = dp.c
+            dw_hh += dgh.T @ p.h
+            db_hh += dgh.sum(axis=0)
 
     return LSTMGradients(order.by_time(dxs), dw_ih, dw_hh, db_ih, db_hh, dh, dc)

@@ -60,6 +60,10 @@ class Recurrent(Module, Generic[State]):
         Source of the initial values, uniform in +-1/sqrt(H), and of dropout's masks.
     backend : {"compiled", "reference"}
         `bptt.functional` or `bptt.reference`.
+    checkpoint_every : int, optional
+        k: `vjp` keeps of each layer no more than its inputs and the state before every k-th step,
+        and the pullback computes the rest again, k steps at a time. Gradients are the same, bit for
+        bit; see `bptt.functional`.
 
     Notes
     -----
@@ -97,6 +101,7 @@ class Recurrent(Module, Generic[State]):
         dtype: DTypeLike = np.float32,
         rng: int | np.random.Generator | None = None,
         backend: str = "compiled",
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
         self.input_size = _checks.as_size("input_size", input_size)
@@ -109,6 +114,7 @@ class Recurrent(Module, Generic[State]):
         self.dtype = _checks.as_dtype(dtype)
         self._rng = _checks.as_rng(rng)
         self.backend = _checks.as_choice("backend", backend, _BACKENDS)
+        self.checkpoint_every = _arguments.checkpoint_every(checkpoint_every, True)
         if self.dropout and self.num_layers == 1:
             warnings.warn(
                 f"dropout acts between layers: dropout={self.dropout} does nothing with "
@@ -121,11 +127,6 @@ class Recurrent(Module, Generic[State]):
         self._fours = [self._four_names(k) for k in range(self.num_layers * self._directions)]
         bound = 1 / math.sqrt(self.hidden_size)
         self._params = uniform(self._shapes(), bound, self.dtype, self._rng)
-
-    def __repr__(self) -> str:
-        changed = [f"{name}={value!r}" for name, value in self._changed().items()]
-        arguments = [str(self.input_size), str(self.hidden_size), *changed]
-        return f"{type(self).__name__}({', '.join(arguments)})"
 
     def __call__(
         self, x: Array, state: State | None = None, *, lengths: Any = None
@@ -208,6 +209,8 @@ class Recurrent(Module, Generic[State]):
         forward = getattr(_BACKENDS[self.backend], self._forward_name)
         options = self._options()  # only what differs from the defaults, to pass little
         options["training"] = keep
+        if keep and self.checkpoint_every is not None:
+            options["checkpoint_every"] = self.checkpoint_every
         if lengths is not None:
             layout.check_lengths(lengths)
             options["lengths"] = lengths
@@ -349,13 +352,3 @@ class Recurrent(Module, Generic[State]):
             join = np.stack if batched else np.concatenate
             stacked = [join(part) for part in zip(*parts, strict=True)]
         return stacked[0] if len(stacked) == 1 else tuple(stacked)
-
-    def _changed(self) -> dict[str, Any]:
-        """Constructor arguments that differ from their defaults."""
-        changed = {}
-        for name, parameter in inspect.signature(type(self)).parameters.items():
-            if name != "rng" and parameter.default is not parameter.empty:
-                value = getattr(self, name)
-                if value != parameter.default:
-                    changed[name] = str(value) if name == "dtype" else value
-        return changed

@@ -1,4 +1,4 @@
-"""One layer, one direction, arrays in, arrays out: the compiled twin of `bptt.reference`.
+"""One layer, one direction, and the CTC loss, on arrays: the compiled twin of `bptt.reference`.
 
 Signatures and docstrings are the reference's, which is the specification; only the speed differs.
 """
@@ -23,6 +23,7 @@ from bptt.results import (
 )
 
 __all__ = [
+    "ctc_loss",
     "gru_backward",
     "gru_forward",
     "lstm_backward",
@@ -53,11 +54,13 @@ def rnn_forward(
     lengths: npt.ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> RNNForward:
     return RNNForward._make(
         _core.rnn_forward(
-            x, w_ih, w_hh, b_ih, b_hh, h_0, nonlinearity, slope, lengths, reverse, training, out
+            *(x, w_ih, w_hh, b_ih, b_hh, h_0, nonlinearity, slope, lengths, reverse, training),
+            *(checkpoint_every, out),
         )
     )
 
@@ -86,10 +89,14 @@ def lstm_forward(
     lengths: npt.ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> LSTMForward:
     return LSTMForward._make(
-        _core.lstm_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, lengths, reverse, training, out)
+        _core.lstm_forward(
+            *(x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, lengths, reverse, training),
+            *(checkpoint_every, out),
+        )
     )
 
 
@@ -117,10 +124,14 @@ def gru_forward(
     lengths: npt.ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> GRUForward:
     return GRUForward._make(
-        _core.gru_forward(x, w_ih, w_hh, b_ih, b_hh, h_0, lengths, reverse, training, out)
+        _core.gru_forward(
+            *(x, w_ih, w_hh, b_ih, b_hh, h_0, lengths, reverse, training),
+            *(checkpoint_every, out),
+        )
     )
 
 
@@ -133,3 +144,15 @@ def gru_backward(
     wrt: Collection[str] | None = None,
 ) -> GRUGradients:
     return GRUGradients._make(_core.gru_backward(cache, dy, dh_n, wrt))
+
+
+@_documented
+def ctc_loss(
+    logits: npt.ArrayLike,
+    targets: npt.ArrayLike,
+    input_lengths: npt.ArrayLike,
+    target_lengths: npt.ArrayLike,
+    blank: int = 0,
+    zero_infinity: bool = False,
+) -> tuple[float, Array]:
+    return _core.ctc_loss(logits, targets, input_lengths, target_lengths, blank, zero_infinity)

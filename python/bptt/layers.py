@@ -10,7 +10,6 @@ from numpy.typing import DTypeLike
 
 from . import _arguments, _checks
 from ._checks import Float
-from ._layout import Layout
 from .module import LayerGradients, Module, Pullback
 from .results import Array
 
@@ -65,9 +64,7 @@ class Linear(Module):
     def __call__(self, x: Array) -> Array:
         """Return y (..., out_features) for x (..., in_features)."""
         x = self._input(x)
-        y = self._rows(x) @ self._params["weight"].T
-        if self.bias:
-            y += self._params["bias"]
+        y = affine(self._rows(x), self._params["weight"], self._params.get("bias"))
         return y.reshape(*x.shape[:-1], self.out_features)
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
@@ -85,8 +82,7 @@ class Linear(Module):
                 return LayerGradients(dx, None)
             params: dict[str, Array] = {"weight": dy.T @ self._rows(x)}
             if self.bias:
-                # in float64: NumPy adds along this axis in one long chain
-                params["bias"] = dy.sum(axis=0, dtype=np.float64).astype(self.dtype)
+                params["bias"] = sum_rows(dy)
             return LayerGradients(dx, params)
 
         return self(x), pullback
@@ -204,61 +200,21 @@ class Dropout(Module):
         return x * mask, pullback
 
 
-class LastStep(Module):
-    """The last step of each sequence: y[n] = x[len_n - 1, n].
+def affine(rows: Array, weight: Array, bias: Array | None) -> Array:
+    """Return rows (R, I) times weight (O, I) transposed, plus bias (O,): (R, O)."""
+    y: Array = rows @ weight.T
+    if bias is not None:
+        y += bias
+    return y
 
-    Parameters
-    ----------
-    batch_first : bool
-        Whether x is (N, T, H) instead of (T, N, H).
+
+def sum_rows(rows: Array) -> Array:
+    """Return the sum of rows (R, O): (O,), a gradient of what was added to each of them.
+
+    In float64: NumPy adds along this axis in one long chain.
     """
-
-    takes_lengths = True
-
-    def __init__(self, batch_first: bool = False) -> None:
-        super().__init__()
-        self.batch_first = _arguments.flag("batch_first", batch_first)
-
-    def __repr__(self) -> str:
-        return f"LastStep(batch_first={self.batch_first})" if self.batch_first else "LastStep()"
-
-    def __call__(self, x: Array, *, lengths: Any = None) -> Array:
-        """Return y (N, H).
-
-        Parameters
-        ----------
-        x : array (T, N, H) or (N, T, H) with batch_first, float32 or float64
-            Or unbatched (T, H), where y is (H,).
-        lengths : array of int (N,), optional
-            Of the sequences, 0..T; a sequence of length 0 gives a row of zeros. All T by default.
-        """
-        return self.vjp(x, lengths=lengths)[0]
-
-    def vjp(self, x: Array, *, lengths: Any = None) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
-        x = _checks.as_float_array("x", x)
-        layout = Layout.of(x, "H", self.batch_first)
-        layout.check_lengths(lengths)
-        shape, dtype = x.shape, x.dtype
-        steps = layout.time_major(x)
-        T, N, H = steps.shape
-        lengths = _arguments.lengths(lengths, T, N)
-        last = np.full(N, T - 1) if lengths is None else lengths - 1
-        n = np.flatnonzero(last >= 0)
-        y = np.zeros((N, H), dtype)
-        y[n] = steps[last[n], n]
-
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, _FIELDS)
-            size = (N, H) if layout.batched else (H,)
-            dy = _checks.as_gradient("dy", dy, dtype, "the shape of y", size)
-            dx = None
-            if "x" in wanted:
-                dx = np.zeros(shape, dtype)
-                layout.time_major(dx)[last[n], n] = dy.reshape(N, H)[n]
-            return LayerGradients(dx, {} if "params" in wanted else None)
-
-        return y if layout.batched else y[0], pullback
+    total: Array = rows.sum(axis=0, dtype=np.float64)
+    return total.astype(rows.dtype)
 
 
 def dropout_mask(rng: np.random.Generator, p: float, shape: tuple[int, ...], dtype: Float) -> Array:

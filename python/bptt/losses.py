@@ -1,7 +1,7 @@
-"""Losses: functions f(y, target, **options) -> (value, dy), to be used alone or in a training step.
+"""Losses of numbers, f(y, target, **options) -> (value, dy), to be used alone or in a step.
 
-Options are fixed with functools.partial. A loss of every step does not know the lengths of
-sequences: mark the targets past each end with ignore_index.
+Options are fixed with functools.partial. Losses of classes are in `classification`, and
+that of a sequence of labels, `ctc_loss`, in `functional`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .results import Array
 _REDUCTIONS = ("mean", "sum")
 
 
+@np.errstate(all="ignore")
 def mse_loss(y: Array, target: Any, *, reduction: str = "mean") -> tuple[float, Array]:
     """Squared error, as torch.nn.functional.mse_loss.
 
@@ -34,73 +35,123 @@ def mse_loss(y: Array, target: Any, *, reduction: str = "mean") -> tuple[float, 
     dy : array
         Gradient of value with respect to y.
     """
-    y = _checks.as_float_array("y", y)
-    target = _checks.as_array("target", target, y.dtype)
-    _arguments.shaped("target", target, "the shape of y", y.shape)
-    reduction = _checks.as_choice("reduction", reduction, _REDUCTIONS)
-    count = y.size if reduction == "mean" else 1
+    y, target = pair(y, target)
+    reduction = as_reduction(reduction)
     difference = y - target
     # float64 here costs nothing to speak of, and no sum of squares overflows
-    value = float(np.sum(np.square(difference, dtype=np.float64)))
-    return _ratio(value, count), difference * (2 / max(count, 1))
+    return reduced(np.square(difference, dtype=np.float64), 2 * difference, reduction)
 
 
-def cross_entropy(
-    y: Array, target: Any, *, ignore_index: int = -100, reduction: str = "mean"
-) -> tuple[float, Array]:
-    """Negative logarithm of the softmax of y at the target, as torch.nn.functional.cross_entropy.
-
-    Unlike there, classes are the last axis of y.
+@np.errstate(all="ignore")
+def l1_loss(y: Array, target: Any, *, reduction: str = "mean") -> tuple[float, Array]:
+    """Absolute error, as torch.nn.functional.l1_loss.
 
     Parameters
     ----------
-    y : array (..., C), float32 or float64
-        Logits.
-    target : array of int (...)
-        Classes in 0..C-1, or `ignore_index`.
-    ignore_index : int
-        Targets of this value add nothing to value and dy, and are not counted in the mean.
-    reduction : {"mean", "sum"}
-        Over all targets that count. If there are none, the mean is NaN and dy is zero.
+    y, target, reduction
+        As of `mse_loss`.
 
     Returns
     -------
     value : float
-    dy : array (..., C)
-        Gradient of value with respect to y.
+    dy : array
+        Gradient of value with respect to y; 0 where y is target.
     """
+    y, target = pair(y, target)
+    reduction = as_reduction(reduction)
+    difference = y - target
+    return reduced(np.abs(difference), np.sign(difference), reduction)
+
+
+@np.errstate(all="ignore")
+def huber_loss(
+    y: Array, target: Any, *, delta: float = 1.0, reduction: str = "mean"
+) -> tuple[float, Array]:
+    """Squared error that grows linearly from delta on [1]_, as torch.nn.functional.huber_loss.
+
+    With d = \\|y - target\\|::
+
+        d*d / 2                if d <= delta
+        delta * (d - delta/2)  otherwise
+
+    Parameters
+    ----------
+    y, target, reduction
+        As of `mse_loss`.
+    delta : float
+        Above 0.
+
+    Returns
+    -------
+    value : float
+    dy : array
+        Gradient of value with respect to y, from -delta to delta before the reduction.
+
+    References
+    ----------
+    .. [1] P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical
+       Statistics 35(1), 73-101, 1964.
+    """
+    y, target = pair(y, target)
+    delta = _checks.as_real("delta", delta, 0)
+    if not delta:
+        raise ValueError("delta is 0.0, must be above 0")
+    reduction = as_reduction(reduction)
+    difference = y - target
+    slope = np.clip(difference, -delta, delta)
+    # both cases in one, of which neither squares a large number
+    return reduced(slope * (difference - slope / 2), slope, reduction)
+
+
+@np.errstate(all="ignore")
+def smooth_l1_loss(
+    y: Array, target: Any, *, beta: float = 1.0, reduction: str = "mean"
+) -> tuple[float, Array]:
+    """Absolute error that is squared below beta [1]_, as torch.nn.functional.smooth_l1_loss.
+
+    This is the Huber loss with delta = beta, divided by beta.
+
+    Parameters
+    ----------
+    y, target, reduction
+        As of `mse_loss`.
+    beta : float
+        At least 0; with 0 this is `l1_loss`.
+
+    Returns
+    -------
+    value : float
+    dy : array
+        Gradient of value with respect to y, from -1 to 1 before the reduction.
+
+    References
+    ----------
+    .. [1] R. Girshick, "Fast R-CNN", ICCV 2015, arXiv:1504.08083.
+    """
+    y, target = pair(y, target)
+    beta = _checks.as_real("beta", beta, 0)
+    reduction = as_reduction(reduction)
+    difference = y - target
+    slope = np.clip(difference / beta, -1, 1) if beta else np.sign(difference)
+    return reduced(slope * (difference - slope * (beta / 2)), slope, reduction)
+
+
+def pair(y: object, target: object) -> tuple[Array, Array]:
+    """Check an array and a target of its shape and dtype."""
     y = _checks.as_float_array("y", y)
-    if not y.ndim or not y.shape[-1]:
-        raise ValueError(f"y has shape {y.shape}, must be (..., C) with C at least 1")
-    C = y.shape[-1]
-    target = _checks.as_integers("target", target, "the shape of y without classes", y.shape[:-1])
-    ignore_index = _checks.as_size("ignore_index", ignore_index, least=-(2**63))
-    reduction = _checks.as_choice("reduction", reduction, _REDUCTIONS)
-    target = target.reshape(-1)
-    counted = np.flatnonzero(target != ignore_index)
-    classes = target[counted]
-    wrong = classes[(classes < 0) | (classes >= C)]
-    if wrong.size:
-        raise ValueError(
-            f"target has the value {wrong[0]}, must be in 0..C-1 = 0..{C - 1} "
-            f"or ignore_index = {ignore_index}"
-        )
-    classes = classes.astype(np.intp)
-    count = len(counted) if reduction == "mean" else 1
-
-    rows = np.arange(len(counted))
-    logits = y.reshape(-1, C)[counted]
-    logits = logits - logits.max(axis=1, keepdims=True)  # at most 0: nothing overflows
-    exp = np.exp(logits)
-    total = exp.sum(axis=1, keepdims=True)
-    losses = np.log(total[:, 0]) - logits[rows, classes]
-    dlogits = exp / total  # the softmax
-    dlogits[rows, classes] -= 1
-    dlogits /= max(count, 1)
-    dy = np.zeros((target.size, C), y.dtype)
-    dy[counted] = dlogits
-    return _ratio(float(np.sum(losses, dtype=np.float64)), count), dy.reshape(y.shape)
+    target = _checks.as_array("target", target, y.dtype)
+    return y, _arguments.shaped("target", target, "the shape of y", y.shape)
 
 
-def _ratio(total: float, count: int) -> float:
-    return total / count if count else math.nan
+def as_reduction(value: object) -> str:
+    """Check the name of a reduction."""
+    return _checks.as_choice("reduction", value, _REDUCTIONS)
+
+
+def reduced(losses: Array, slopes: Array, reduction: str) -> tuple[float, Array]:
+    """Value and gradient from each loss and its own gradient, which is overwritten."""
+    total = float(np.sum(losses, dtype=np.float64))
+    if reduction == "sum":
+        return total, slopes
+    slopes /= max(losses.size, 1)
+    return total / losses.size if losses.size else math.nan, slopes

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from . import _arguments, _checks
 from .results import Array
 
@@ -61,6 +63,20 @@ class Module:
         self.training = True
         self._params: dict[str, Array] = {}
 
+    def __repr__(self) -> str:
+        """The call that makes such a layer: what it must be given, and what is not as by default.
+
+        Arguments are read from the attributes of the same names.
+        """
+        arguments = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name, parameter.default)
+            if parameter.default is parameter.empty:
+                arguments.append("..." if value is parameter.empty else repr(value))
+            elif name != "rng" and np.any(value != parameter.default):
+                arguments.append(f"{name}={str(value) if name == 'dtype' else value!r}")
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define __call__")
 
@@ -97,9 +113,9 @@ class Module:
         return {name: getattr(self, name) for name in names}
 
     def modules(self) -> Iterator[Module]:
-        """Yield this module and all that it holds, each once, as torch.nn.Module.modules does.
+        """Yield this layer and all that it is made of, each once, as torch.nn.Module.modules does.
 
-        It holds its attributes, and what is in those that are tuples, lists or dicts.
+        They are in attributes, or in tuples, lists and mappings there.
         """
         seen: set[int] = set()
         waiting: list[Any] = [self]
@@ -109,8 +125,8 @@ class Module:
                 seen.add(id(value))
                 yield value
                 waiting += reversed(vars(value).values())
-            elif isinstance(value, dict):
-                waiting += reversed(value.values())
+            elif isinstance(value, Mapping):
+                waiting += reversed([*value.values()])
             elif isinstance(value, tuple | list):
                 waiting += reversed(value)
 

@@ -38,6 +38,7 @@ class RNN(Recurrent[Array]):
         dtype: DTypeLike = np.float32,
         rng: int | np.random.Generator | None = None,
         backend: str = "compiled",
+        checkpoint_every: int | None = None,
     ) -> None:
         super().__init__(
             input_size,
@@ -50,6 +51,7 @@ class RNN(Recurrent[Array]):
             dtype=dtype,
             rng=rng,
             backend=backend,
+            checkpoint_every=checkpoint_every,
         )
         self.nonlinearity = _arguments.nonlinearity(nonlinearity)
         self.slope = _arguments.slope(slope)

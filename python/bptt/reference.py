@@ -1,7 +1,8 @@
-"""Recurrent layers and their back-propagation through time in plain NumPy.
+"""Recurrent layers, their back-propagation through time and the CTC loss, in plain NumPy.
 
 The twin of `bptt.functional`: the same functions, which given the same arguments return the same
-numbers, up to rounding. This half checks the arguments; the arithmetic is in `_recurrence`.
+numbers, up to rounding. This half checks the arguments of the layers, whose arithmetic is in
+`_recurrence`; the loss is in `_ctc`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from . import _arguments as check
 from . import _recurrence as recurrence
+from ._ctc import ctc_loss
 from .results import (
     Array,
     Cache,
@@ -27,6 +29,7 @@ from .results import (
 )
 
 __all__ = [
+    "ctc_loss",
     "gru_backward",
     "gru_forward",
     "lstm_backward",
@@ -56,6 +59,12 @@ reverse : bool, default False
     Run each sequence from its own end to t = 0.
 training : bool, default False
     Keep what the backward pass needs in `cache`.
+checkpoint_every : int, optional
+    k, with `training` only: keep no more than the state before every k-th step, from which the
+    backward function computes the rest again, k steps at a time (Chen et al., 2016,
+    arXiv:1604.06174). Gradients are the same, bit for bit. The cache shrinks from O(T) to O(T/k);
+    the backward function takes O(k) while it runs, and the time of one more forward pass.
+    `functional` rounds k up to a multiple of max(1, 64 // N).
 out : ndarray, shape (T, N, H), optional
     y is written here and returned as y. Must have the dtype of w_ih, be writeable and aligned and
     have a contiguous last axis; its other strides are free.
@@ -85,8 +94,8 @@ MemoryError
     "warning": """
 Warnings
 --------
-The cache refers to x and the weights and need not copy them: changing them before the last backward
-call that uses it gives wrong gradients, and is the caller's error.
+The cache refers to x, the weights and the biases and need not copy them: changing them before the
+last backward call that uses it gives wrong gradients, and is the caller's error.
 """,
     "backward": """
 The cache is not changed: the function may be called again on it. x and the weights of the forward
@@ -147,6 +156,7 @@ def rnn_forward(
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> RNNForward:
     """Run one layer of the simple recurrent network [1]_ over N sequences, G = 1.
@@ -190,7 +200,9 @@ def rnn_forward(
     """
     given = check.inputs(1, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
     cell = recurrence.RNN(check.nonlinearity(nonlinearity), check.slope(slope))
-    y, h_n, _, cache = _checked_forward(cell, given, lengths, reverse, training, out)
+    y, h_n, _, cache = _checked_forward(
+        cell, given, lengths, reverse, training, checkpoint_every, out
+    )
     return RNNForward(y, h_n, cache)
 
 
@@ -234,6 +246,7 @@ def lstm_forward(
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> LSTMForward:
     """Run one layer of long short-term memory [1]_ with forget gates [2]_ over N sequences.
@@ -283,7 +296,9 @@ def lstm_forward(
     ((16, 4), None)
     """
     given = check.inputs(4, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0)
-    y, h_n, c_n, cache = _checked_forward(recurrence.LSTM(), given, lengths, reverse, training, out)
+    y, h_n, c_n, cache = _checked_forward(
+        recurrence.LSTM(), given, lengths, reverse, training, checkpoint_every, out
+    )
     return LSTMForward(y, h_n, c_n, cache)
 
 
@@ -329,6 +344,7 @@ def gru_forward(
     lengths: ArrayLike | None = None,
     reverse: bool = False,
     training: bool = False,
+    checkpoint_every: int | None = None,
     out: Array | None = None,
 ) -> GRUForward:
     """Run one layer of gated recurrent units [1]_ over N sequences.
@@ -371,7 +387,9 @@ def gru_forward(
     (2, 4)
     """
     given = check.inputs(3, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
-    y, h_n, _, cache = _checked_forward(recurrence.GRU(), given, lengths, reverse, training, out)
+    y, h_n, _, cache = _checked_forward(
+        recurrence.GRU(), given, lengths, reverse, training, checkpoint_every, out
+    )
     return GRUForward(y, h_n, cache)
 
 
@@ -406,6 +424,7 @@ def _checked_forward(
     lengths: object,
     reverse: object,
     training: object,
+    checkpoint_every: object,
     out: object,
 ) -> tuple[Array, Array, Array, Cache | None]:
     T, N, _ = given.x.shape
@@ -413,14 +432,16 @@ def _checked_forward(
     row_lengths = check.lengths(lengths, T, N)
     backwards = check.flag("reverse", reverse)
     keep = check.flag("training", training)
+    every = check.checkpoint_every(checkpoint_every, keep)
     target = check.out(out, given.x.dtype, (T, N, H))
     check.size(T, N, H, given.x.dtype)
-    if target is not None:  # the cache refers to the weights, and out may lie over them
-        w_ih, w_hh = (
-            w.copy() if np.may_share_memory(w, target) else w for w in (given.w_ih, given.w_hh)
+    if target is not None:  # the cache refers to what is given, and out may lie over it
+        given = check.Inputs._make(
+            a.copy() if a is not None and np.may_share_memory(a, target) else a for a in given
         )
-        given = given._replace(w_ih=w_ih, w_hh=w_hh)
-    y, h_n, c_n, cache = recurrence.forward(cell, *given, lengths=row_lengths, reverse=backwards)
+    y, h_n, c_n, cache = recurrence.forward(
+        cell, *given, lengths=row_lengths, reverse=backwards, checkpoint_every=every
+    )
     if target is not None:
         target[...] = y
         y = target
@@ -442,8 +463,9 @@ def _checked_backward(
         )
     if cache.cell.name != name:
         raise TypeError(f"cache is of {cache.cell.name}_forward, must be of {name}_forward")
-    T, N, H = cache.h[1:].shape
-    dtype = cache.h.dtype
+    T = len(cache.x)
+    N, H = cache.states[0].h.shape
+    dtype = cache.states[0].h.dtype
     dy = check.optional("dy", dy, dtype, "(T, N, H)", (T, N, H))
     dh_n = check.optional("dh_n", dh_n, dtype, "(N, H)", (N, H))
     dc_n = check.optional("dc_n", dc_n, dtype, "(N, H)", (N, H))

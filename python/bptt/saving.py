@@ -145,8 +145,8 @@ class _Maker:
 
     def __init__(self, own: Classes, given: Classes, count: int) -> None:
         self._own, self._given = own, given
-        self._largest = max(count, 2**20)  # some arguments are no sizes of arrays
-        self._zeros = _zeros(count)
+        self._largest = max(count, 2**20)
+        self._zeros = _Zeros(count)
 
     def made(self, label: str, told: Any) -> Any:
         """Return an argument of a layer, or a layer."""
@@ -169,8 +169,8 @@ class _Maker:
         values = {key: self.made(f"{label}.{key}", item) for key, item in arguments.items()}
         if name in self._own:
             for key, value in values.items():
-                if isinstance(value, int) and value > self._largest:
-                    raise ValueError(f"{label}.{key} is {value}, must be at most {self._largest}")
+                if signature.parameters[key].default is not None:  # else it is no size of an array
+                    self._check_size(f"{label}.{key}", value)
             if "rng" in signature.parameters:
                 values["rng"] = self._zeros
         # orders them as the signature has them, *args included
@@ -179,27 +179,31 @@ class _Maker:
         layer.training = _arguments.flag(f"{label}.training", told.get("training"))
         return layer
 
+    def _check_size(self, label: str, value: Any) -> None:
+        sizes = value if isinstance(value, tuple) else (value,)
+        if all(isinstance(size, int) for size in sizes) and math.prod(sizes) > self._largest:
+            raise ValueError(f"{label} is {value}, must be at most {self._largest}")
 
-def _zeros(count: int) -> np.random.Generator:
-    """A generator of zeros, `count` at most: initial values that the file's will replace."""
 
-    class Zeros(np.random.Generator):  # here: numpy.random is imported when it is first used
-        left = count
+class _Zeros(np.random.Generator):
+    """Draws zeros, `count` at most, as initial values: the file's will replace them."""
 
-        def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
-            return self._drawn(size)
+    def __init__(self, count: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self._left = count
 
-        def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
-            return self._drawn(size)
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        return self._drawn(size)
 
-        def standard_normal(self, size: Any = None, dtype: Any = None, out: Any = None) -> Any:
-            return self._drawn(size)
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        return self._drawn(size)
 
-        def _drawn(self, size: Any) -> Any:
-            shape = size if isinstance(size, tuple) else () if size is None else (size,)
-            self.left -= math.prod(shape)
-            if self.left < 0:
-                raise ValueError("its layers have more parameters than it has numbers")
-            return np.zeros(shape)
+    def standard_normal(self, size: Any = None, dtype: Any = None, out: Any = None) -> Any:
+        return self._drawn(size)
 
-    return Zeros(np.random.PCG64(0))
+    def _drawn(self, size: Any) -> Any:
+        shape = size if isinstance(size, tuple) else () if size is None else (size,)
+        self._left -= math.prod(shape)
+        if self._left < 0:
+            raise ValueError("its layers have more parameters than it has numbers")
+        return np.zeros(shape)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, overload
 
 from . import _arguments
+from ._container import Container, check_layer, under
 from .module import Module, RecurrentGradients, RecurrentPullback
 from .results import Array
 
 State = tuple[Any, ...]
 
 
-class Sequential(Module):
+class Sequential(Container):
     """Layers one after the other, as torch.nn.Sequential; may itself stand in a Sequential.
 
     Parameters
@@ -31,17 +30,16 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        super().__init__()
         if not layers:
             raise TypeError("layers is empty, must be at least one layer")
         for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise TypeError(
-                    f"layers[{i}] is {_arguments.described(layer)}, must be a layer of bptt"
-                )
-        self.layers = layers
-        self.stateful = any(layer.stateful for layer in layers)
-        self.takes_lengths = any(layer.takes_lengths for layer in layers)
+            check_layer(f"layers[{i}]", layer)
+        super().__init__({str(i): layer for i, layer in enumerate(layers)})
+
+    @property
+    def layers(self) -> tuple[Module, ...]:
+        """The layers in their order."""
+        return tuple(self._layers.values())
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -55,30 +53,6 @@ class Sequential(Module):
     def __repr__(self) -> str:
         lines = (f"({i}): {layer!r}" for i, layer in enumerate(self.layers))
         return "Sequential(\n  " + "\n".join(lines).replace("\n", "\n  ") + "\n)"
-
-    def __copy__(self) -> Self:
-        """A chain of shallow copies: same arrays, but a mode of its own."""
-        new = type(self).__new__(type(self))
-        new.__dict__.update(self.__dict__, layers=tuple(copy.copy(layer) for layer in self.layers))
-        return new
-
-    @property
-    def params(self) -> Mapping[str, Array]:
-        """The live arrays of all layers by name; see `Module.params`."""
-        return MappingProxyType(
-            {
-                f"{i}.{name}": array
-                for i, layer in enumerate(self.layers)
-                for name, array in layer.params.items()
-            }
-        )
-
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of all layers; return self."""
-        super().train(mode)
-        for layer in self.layers:
-            layer.train(mode)
-        return self
 
     @overload
     def __call__(
@@ -173,7 +147,7 @@ class Sequential(Module):
             g = pullbacks[i](dy, dstates[i], fields[i])
             dy = g.x
             if "params" in wanted:
-                params.append({f"{i}.{name}": da for name, da in (g.params or {}).items()})
+                params.append(under(str(i), g.params or {}))
             if "state" in fields[i]:
                 starts.append(g.state)
         return RecurrentGradients(

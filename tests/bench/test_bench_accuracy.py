@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_bench import _bench_on_path  # noqa: F401
 
 import bptt
 from bptt import _core
