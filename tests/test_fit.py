@@ -609,7 +609,8 @@ MIXED = [X[0], X[1].astype("f4")]
         ({"epochs": 0}, ValueError, "epochs is 0"),
         ({"batch_size": 2.5}, TypeError, "batch_size is of type float"),
         ({"schedule": 3}, TypeError, "schedule is of type int, must have step()"),
-        ({"schedule": Plateau(None)}, ValueError, "schedule is given, must be None without valid"),
+        ({"schedule": Halving(None)}, ValueError, "schedule is of another optimiser"),
+        ({"schedule": Plateau}, ValueError, "schedule is given, must be None without valid"),
         ({"clip": -1}, ValueError, "clip is -1"),
         ({"patience": 0, "valid": (X, CLASSES)}, ValueError, "patience is 0"),
         ({"patience": 1}, ValueError, "patience is given, must be None without valid"),
@@ -629,6 +630,8 @@ def test_errors_name_the_argument(change, error, message):
         "epochs": 1,
         "batch_size": 4,
     } | change
+    if isinstance(call.get("schedule"), type):
+        call["schedule"] = call["schedule"](optimizer)
     before = everything(model, optimizer)
     with pytest.raises(error, match=f"^{re.escape(message)}"):
         fit(**call)

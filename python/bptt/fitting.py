@@ -98,7 +98,7 @@ def fit(
         epochs = _checks.as_size("epochs", epochs)
         batch_size = _checks.as_size("batch_size", batch_size)
         if schedule is not None:
-            _check_schedule(schedule, held_out)
+            _check_schedule(schedule, optimizer, held_out)
         if clip is not None:
             clip = _checks.as_real("clip", clip, 0)
         if patience is not None:
@@ -158,10 +158,12 @@ def _check_optimizer(model: Module, optimizer: object) -> None:
             )
 
 
-def _check_schedule(schedule: Schedule, valid: Batches | None) -> None:
+def _check_schedule(schedule: Schedule, optimizer: Optimizer, valid: Batches | None) -> None:
     for name in ("step", "state_dict", "load_state_dict"):
         if not hasattr(schedule, name):
             raise TypeError(f"schedule is {_arguments.described(schedule)}, must have {name}()")
+    if getattr(schedule, "optimizer", optimizer) is not optimizer:
+        raise ValueError("schedule is of another optimiser, must be of `optimizer`")
     if wants_loss(schedule):
         _check_valid("schedule", valid)
 
