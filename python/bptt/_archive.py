@@ -51,6 +51,15 @@ def as_path(name: str, value: object) -> Path:
     return path
 
 
+def plain(name: str, value: object, kinds: str) -> bool | int | float | str | None:
+    """Check what is to stand in a header; `kinds` tells what else would do."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{name} is {_arguments.described(value)}, must be {kinds}, to be saved")
+
+
 def write(path: Path, kind: str, header: Mapping[str, Any], arrays: Arrays) -> None:
     """Write a file of a kind ("model", "checkpoint"); on an error `path` is what it was before."""
     text = json.dumps({"bptt": kind, "format": _FORMAT, **header})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _archive, _arguments
+from . import _archive
 from .module import Module
 
 Tree = dict[str, Any]  # dicts, lists, tuples, arrays, numbers, words and None
@@ -70,14 +70,8 @@ def _without_arrays(path: str, tree: Any, arrays: dict[str, NDArray[Any]]) -> An
     if isinstance(tree, tuple | list):
         kind = "tuple" if isinstance(tree, tuple) else "list"
         return {kind: [_without_arrays(f"{path}/{i}", v, arrays) for i, v in enumerate(tree)]}
-    if isinstance(tree, np.generic):
-        tree = tree.item()
-    if tree is None or isinstance(tree, bool | int | float | str):
-        return tree
-    raise TypeError(
-        f"{path} is {_arguments.described(tree)}, must be an array, number, word, None, or a "
-        "dict, list or tuple of these to be kept in a checkpoint"
-    )
+    kinds = "an array, number, word, None, or a dict, list or tuple of these"
+    return _archive.plain(path, tree, kinds)
 
 
 def _with_arrays(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:

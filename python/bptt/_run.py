@@ -22,7 +22,7 @@ from .training import Loss, value_and_grad
 class Schedule(Protocol):
     """What `fit` needs of a schedule of the learning rate."""
 
-    def step(self, *args: Any) -> object:
+    def step(self, *args: Any, **kwargs: Any) -> object:
         """Set the optimiser's lr for the next epoch, as a function of the loss if it takes one."""
 
     def state_dict(self) -> dict[str, Any]: ...

@@ -127,14 +127,7 @@ def _told(label: str, value: object, own: Classes) -> Any:
         return [_told(f"{label}[{i}]", item, own) for i, item in enumerate(value)]
     if isinstance(value, np.dtype):
         return value.name
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(
-        f"{label} is {_arguments.described(value)}, must be a number, word, dtype, layer, None or "
-        "tuple of these to be saved"
-    )
+    return _archive.plain(label, value, "a number, word, dtype, layer, None or tuple of these")
 
 
 class _Maker:
