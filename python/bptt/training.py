@@ -50,8 +50,8 @@ def value_and_grad(model: Module, loss: Loss) -> Step:
     Returns
     -------
     step : callable
-        step(x, target, *, lengths=None, state=None, return_state=False) returns (value, grads), or
-        (value, grads, state) with `return_state`. grads is a dict by the names of `model.params`,
+        ``step(x, target, *, lengths=None, state=None, return_state=False)`` returns (value, grads),
+        or (value, grads, state) with `return_state`. grads is a dict by the names of `model.params`,
         for an optimiser. No gradient flows into the state that is given: handing the state on from
         chunk to chunk of a sequence is truncated back-propagation through time.
     """

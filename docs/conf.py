@@ -1,0 +1,41 @@
+"""How Sphinx builds the guide: `sphinx-build -W -n docs build/guide`, and with -b doctest its tests."""
+
+import bptt
+
+project = "bptt"
+copyright = "the authors of bptt"
+release = bptt.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
+]
+
+# Inherited attributes: documented once, where Module is.
+nitpick_ignore = [("py:obj", "params"), ("py:obj", "stateful")]
+
+# A name in single backquotes is a link where it is documented, else in italics.
+default_role = "autolink"
+
+autodoc_default_options = {"members": True, "special-members": "__call__"}
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # docstrings tell them, with shapes
+autosummary_generate = False
+numpydoc_show_class_members = False  # members follow with their own docstrings
+toc_object_entries_show_parents = "hide"
+
+myst_heading_anchors = 3
+
+html_theme = "pydata_sphinx_theme"
+html_title = "bptt"
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
