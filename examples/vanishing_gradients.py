@@ -57,7 +57,8 @@ def simple(nonlinearity: str, w_hh: float | None = None) -> Build:
         if w_hh is not None:
             for name, array in rnn.params.items():
                 array[...] = 0.05 * rng.normal(size=array.shape) if "weight_ih" in name else 0
-            np.fill_diagonal(rnn.params["weight_hh_l0"], w_hh)
+            bptt.init.recurrent_(rnn, bptt.init.eye_)
+            rnn.params["weight_hh_l0"][:] *= w_hh
         return rnn
 
     return build
@@ -77,12 +78,7 @@ def open_gates(kind: type[bptt.LSTM] | type[bptt.GRU]) -> Build:
 
     def build(T: int, dtype: DTypeLike, rng: np.random.Generator) -> bptt.LSTM | bptt.GRU:
         layer = kind(2, UNITS, dtype=dtype, rng=rng)
-        bias = np.log(rng.uniform(1, T - 1, UNITS))
-        rows = layer.params["bias_ih_l0"].reshape(-1, UNITS)
-        rows[:] = layer.params["bias_hh_l0"][:] = 0
-        rows[1] = bias  # f of i f g o, z of r z n
-        if kind is bptt.LSTM:
-            rows[0] = -bias  # i = 1 - f
+        bptt.init.chrono_(layer, T, rng)
         return layer
 
     return build

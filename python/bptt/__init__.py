@@ -5,6 +5,8 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 `bptt.diagnostics` shows how gradients flow through a model.
 """
 
+import typing
+
 from bptt import diagnostics, functional, init, reference
 from bptt._core import __version__
 from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
@@ -41,6 +43,26 @@ from bptt.stream import Stream
 from bptt.training import value_and_grad
 from bptt.truncated import truncated
 
+if typing.TYPE_CHECKING:
+    from bptt._run import History
+    from bptt.fitting import fit
+    from bptt.saving import load, save
+else:
+    # imported when first used: who only computes need not wait for them
+    _LATER = {"History": "_run", "fit": "fitting", "load": "saving", "save": "saving"}
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        globals()[name] = getattr(import_module(f"bptt.{_LATER[name]}"), name)
+        return globals()[name]
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
 __all__ = [
     "GRU",
     "LSTM",
@@ -55,6 +77,7 @@ __all__ = [
     "CosineAnnealingLR",
     "Dropout",
     "Embedding",
+    "History",
     "LastStep",
     "LayerGradients",
     "LayerNorm",
@@ -81,15 +104,18 @@ __all__ = [
     "cross_entropy",
     "ctc_loss",
     "diagnostics",
+    "fit",
     "free_memory",
     "functional",
     "get_num_threads",
     "huber_loss",
     "init",
     "l1_loss",
+    "load",
     "mse_loss",
     "nll_loss",
     "reference",
+    "save",
     "set_flush_denormal",
     "set_num_threads",
     "show_config",

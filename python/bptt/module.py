@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -43,7 +43,8 @@ class Module:
     pullback(dy=None, wrt=None) returns `LayerGradients`. With `stateful = True` they are
     `__call__(x, state=None) -> (y, state)` and `vjp(x, state=None) -> (y, state, pullback)` where
     pullback(dy=None, dstate=None, wrt=None) returns `RecurrentGradients`. With
-    `takes_lengths = True` both have the keyword argument `lengths`.
+    `takes_lengths = True` both have the keyword argument `lengths`. To be saved, it keeps each
+    argument of its constructor but `rng` as an attribute of the same name.
 
     Attributes
     ----------
@@ -92,14 +93,42 @@ class Module:
         """
         return MappingProxyType(self._params)
 
+    def config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor by name, but for `rng`.
+
+        They are the attributes of the same names; `*args` is a tuple.
+
+        Raises
+        ------
+        TypeError
+            There is no such attribute.
+        """
+        names = [name for name in inspect.signature(type(self)).parameters if name != "rng"]
+        for name in names:
+            if not hasattr(self, name):
+                raise TypeError(
+                    f"{type(self).__name__} has no attribute {name!r}, must keep each argument of "
+                    "its constructor under its name"
+                )
+        return {name: getattr(self, name) for name in names}
+
     def modules(self) -> Iterator[Module]:
-        """Yield this layer and all that it is made of, in attributes or in collections there."""
-        yield self
-        for value in vars(self).values():
-            held = value.values() if isinstance(value, Mapping) else value
-            for part in held if isinstance(held, Iterable) else (held,):
-                if isinstance(part, Module):
-                    yield from part.modules()
+        """Yield this layer and all that it is made of, each once, as torch.nn.Module.modules does.
+
+        They are in attributes, or in tuples, lists and mappings there.
+        """
+        seen: set[int] = set()
+        waiting: list[Any] = [self]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield value
+                waiting += reversed(vars(value).values())
+            elif isinstance(value, Mapping):
+                waiting += reversed([*value.values()])
+            elif isinstance(value, tuple | list):
+                waiting += reversed(value)
 
     def num_parameters(self) -> int:
         """Return how many numbers the parameters hold."""
