@@ -1,5 +1,11 @@
 """How Sphinx builds the guide: `sphinx-build -W -n docs build/guide`, and with -b doctest its tests."""
 
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.ext.autosummary import AutoLink
+
 import bptt
 
 project = "bptt"
@@ -17,8 +23,7 @@ extensions = [
 # Inherited attributes: documented once, where Module is.
 nitpick_ignore = [("py:obj", "params"), ("py:obj", "stateful")]
 
-# A name in single backquotes is a link where it is documented, else in italics.
-default_role = "autolink"
+default_role = "name"
 
 autodoc_default_options = {"members": True, "special-members": "__call__"}
 autodoc_member_order = "bysource"
@@ -31,6 +36,8 @@ myst_heading_anchors = 3
 
 html_theme = "pydata_sphinx_theme"
 html_title = "bptt"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
@@ -39,3 +46,17 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+
+class Name(AutoLink):
+    """What stands in single backquotes: a link if an object is called so, else code."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        made, messages = super().run()
+        code = [nodes.literal("", n.astext()) if isinstance(n, nodes.emphasis) else n for n in made]
+        return code, messages
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_role("name", Name())
+    return {"parallel_read_safe": True}
