@@ -1,4 +1,4 @@
-"""How Sphinx builds the guide: `sphinx-build -W -n docs build/guide`, and with -b doctest its tests."""
+"""How Sphinx builds the guide and, with -b doctest, runs its examples."""
 
 from typing import Any
 
