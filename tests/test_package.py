@@ -12,7 +12,9 @@ import pytest
 from processes import finish, output, start
 
 import bptt
-from bptt import _core, functional, init, reference
+from bptt import _core, diagnostics, functional, init, reference
+
+MODULES = (bptt, diagnostics, functional, init, reference)
 
 # ---- import
 
@@ -119,7 +121,7 @@ def test_types_are_shipped() -> None:
 
 def public() -> Iterator[tuple[str, Any]]:
     """All public names, and the public methods of classes."""
-    for module in (bptt, functional, init, reference):
+    for module in MODULES:
         for name in module.__all__:
             value = getattr(module, name)
             yield f"{module.__name__}.{name}", value
@@ -137,7 +139,7 @@ def test_public_names_have_docstrings() -> None:
 
 def test_all_is_all() -> None:
     """Every listed name is there, and what is there without an underscore is listed."""
-    for module in (bptt, functional, init, reference):
+    for module in MODULES:
         assert all(hasattr(module, name) for name in module.__all__)
     here = {
         name

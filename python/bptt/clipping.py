@@ -14,8 +14,8 @@ from .results import Array
 def clip_grad_norm_(grads: Mapping[str, Array], max_norm: float, norm_type: float = 2.0) -> float:
     """Scale gradients in place so that the norm of all together is at most `max_norm`.
 
-    As torch.nn.utils.clip_grad_norm_: all are multiplied by max_norm / (norm + 1e-6) where that is
-    below 1. Pascanu et al. (2013).
+    As ``torch.nn.utils.clip_grad_norm_``: all are multiplied by max_norm / (norm + 1e-6) where that
+    is below 1. Pascanu et al. (2013).
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def clip_grad_norm_(grads: Mapping[str, Array], max_norm: float, norm_type: floa
 def clip_grad_value_(grads: Mapping[str, Array], clip_value: float) -> None:
     """Clip each element of gradients, in place, to [-clip_value, clip_value]; NaN stays.
 
-    As torch.nn.utils.clip_grad_value_.
+    As ``torch.nn.utils.clip_grad_value_``.
 
     Parameters
     ----------

@@ -134,7 +134,7 @@ def gradient_flow(
     x : array
         What the model takes.
     target, loss : optional
-        As in a step of `value_and_grad`: loss(y, target) -> (value, dy).
+        As in a step of `bptt.value_and_grad`: loss(y, target) -> (value, dy).
     dy : array of the shape of y, optional
         The gradient to send back, in place of target and loss.
     lengths : array of int (N,), optional

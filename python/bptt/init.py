@@ -2,7 +2,7 @@
 
 `torch.nn.init` has those of the same names. `gates` says of how many blocks of rows, one a gate, an
 array is made, such as 4 for an LSTM's `weight_hh_l0`; each block is filled for itself. Numbers are
-drawn in float64, so that a seed means the same values in both dtypes.
+drawn in float64, so that a seed means the same values in both dtypes::
 
     bptt.init.orthogonal_(lstm.params["weight_hh_l0"], gates=4, rng=0)
     bptt.init.recurrent_(lstm, bptt.init.orthogonal_, rng=0)

@@ -78,6 +78,7 @@ class Module:
         return f"{type(self).__name__}({', '.join(arguments)})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return y, or (y, state) where the layer has a state, and keep nothing."""
         raise NotImplementedError(f"{type(self).__name__} does not define __call__")
 
     def vjp(self, *args: Any, **kwargs: Any) -> Any:

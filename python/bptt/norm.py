@@ -62,7 +62,7 @@ class LayerNorm(Module):
                 self._params["bias"] = np.zeros(self.normalized_shape, self.dtype)
 
     def __call__(self, x: Array) -> Array:
-        """Return y in the shape of x (..., *normalized_shape)."""
+        """Return y in the shape of x, ``(..., *normalized_shape)``."""
         return self.vjp(x)[0]
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:

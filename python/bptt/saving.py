@@ -24,9 +24,9 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     model : Module
         A layer or a Sequential, of bptt or your own; see `Module.config`.
     path : path
-        Ends in .npz, which `numpy.load` reads too, or in .safetensors (needs the package
-        safetensors), which `safetensors.torch.load_file` reads too. The file appears or is replaced
-        at once when all is on disk; on an error it is what it was.
+        Ends in .npz, which ``numpy.load`` reads too, or in .safetensors (needs the package
+        safetensors), which ``safetensors.torch.load_file`` reads too. The file appears or is
+        replaced at once when all is on disk; on an error it is what it was.
 
     Raises
     ------

@@ -50,10 +50,10 @@ def value_and_grad(model: Module, loss: Loss) -> Step:
     Returns
     -------
     step : callable
-        step(x, target, *, lengths=None, state=None, return_state=False) returns (value, grads), or
-        (value, grads, state) with `return_state`. grads is a dict by the names of `model.params`,
-        for an optimiser. No gradient flows into the state that is given: handing the state on from
-        chunk to chunk of a sequence is truncated back-propagation through time.
+        ``step(x, target, *, lengths=None, state=None, return_state=False)`` returns (value, grads),
+        or (value, grads, state) with `return_state`. grads is a dict by the names of
+        `model.params`, for an optimiser. No gradient flows into the state that is given: handing
+        the state on from chunk to chunk of a sequence is truncated back-propagation through time.
     """
     if not isinstance(model, Module):
         raise TypeError(f"model is {_arguments.described(model)}, must be a layer of bptt")
