@@ -5,6 +5,7 @@
 
 #include "calls.h"
 #include "cell.h"
+#include "cgroup.h"
 #include "dispatch.h"
 #include "stream.h"
 #include "team.h"
@@ -113,6 +114,7 @@ void register_settings(py::module_& m) {
   m.def("get_num_threads", team_size);
   m.def("set_num_threads", set_num_threads, py::arg("n"));
   m.def("set_always_share", set_always_share, py::arg("on"));
+  m.def("cgroup_cpus", cgroup_cpus, py::arg("membership"), py::arg("mount"));
   m.def("get_flush_denormal", flush_denormal);
   m.def("set_flush_denormal", set_flush_denormal, py::arg("mode").noconvert());
   m.def("free_memory", free_blocks);
