@@ -76,7 +76,8 @@ thread_local int64_t run_length = 0;        // of the calls of this run
 // for a while: the longer, the more often in a row a team has been found slow. Threads that have just been
 // woken say nothing, since the system may have them share a core at first though another one is free.
 constexpr int64_t kSettling = 30 * kMillisecond;
-constexpr int64_t kWorthAsking = 250 * kMicrosecond;  // less is too little to ask the system for threads' times
+constexpr int64_t kWorthAsking =
+    250 * kMicrosecond;  // less is too little to ask the system for threads' times
 constexpr int64_t kLongAlone = 500 * kMillisecond;
 thread_local int64_t woken = 0;         // when this thread's team last began after a rest
 thread_local bool asks_system = false;  // in this call
