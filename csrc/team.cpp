@@ -73,26 +73,32 @@ thread_local int64_t run_length = 0;        // of the calls of this run
 
 // Where other processes or other pools of threads have the cores, a team waits for that of its members who
 // runs least, and may take longer than one thread would. Then all of this process's calls stay on one thread
-// for a while: the longer, the more often in a row a team has been found slow. Threads that have just been
-// woken say nothing, since the system may have them share a core at first though another one is free.
-constexpr int64_t kSettling = 30 * kMillisecond;
-constexpr int64_t kWorthAsking =
-    250 * kMicrosecond;  // less is too little to ask the system for threads' times
+// for a while: the longer, the more often in a row teams have been found slow. One call says little, since
+// everybody loses a core for a moment now and then; and threads that have just been woken say nothing, since
+// the system may have them share a core at first though another one is free.
+constexpr int64_t kSettling = 20 * kMillisecond, kWatched = 20 * kMillisecond;
 constexpr int64_t kLongAlone = 500 * kMillisecond;
-thread_local int64_t woken = 0;         // when this thread's team last began after a rest
-thread_local bool asks_system = false;  // in this call
+constexpr int64_t kWorthAsking = 250 * kMicrosecond;  // less is too little to ask for threads' times
+thread_local int64_t woken = 0;                       // when this thread's team last began after a rest
+thread_local int64_t took = 0, lost = 0;              // by its calls that are watched
+thread_local bool asks_system = false;                // in this call
 std::atomic<int64_t> alone_until{0};
 std::atomic<int64_t> last_while{0};
 
-// A team took so long, and one of its members was without a core for the time `lost`.
-void judge(int threads, int64_t took, int64_t lost) {
+// A call of a team ends, of whose time one of its members had no core for `without`.
+void watch(int threads, int64_t begin, int64_t end, int64_t without) {
+  if (end - woken < kSettling) return;
+  took += end - begin;
+  lost += without;
+  if (took < kWatched) return;
   const int64_t before = last_while;
   if (double(threads) * double(took - lost) > 1.1 * double(took)) {
-    if (before) last_while = before - before / 20;
-    return;
+    last_while = before / 2;
+  } else {
+    last_while = std::max(8 * took, std::min(4 * before, kLongAlone));
+    alone_until = end + last_while;
   }
-  last_while = std::max(8 * took, std::min(4 * before, kLongAlone));
-  alone_until = now() + last_while;
+  took = lost = 0;
 }
 
 void read_limits() {
@@ -174,8 +180,11 @@ void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
   Barrier barrier;
   const int64_t begin = now();
   const bool awake = begin - last_region < kRest, asks = asks_system;
-  if (!awake) woken = begin;
-  std::atomic<int64_t> lost{0};  // by the member who lost most
+  if (!awake) {
+    woken = begin;
+    took = lost = 0;
+  }
+  std::atomic<int64_t> without{0};  // of the member who had no core for longest
 #pragma omp parallel num_threads(threads)
   {
     const int64_t start = now(), ran = asks ? now(CLOCK_THREAD_CPUTIME_ID) : 0;
@@ -185,11 +194,11 @@ void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
     }
     int64_t mine = awake ? start - begin : 0;
     if (asks) mine += now() - start - (now(CLOCK_THREAD_CPUTIME_ID) - ran);
-    for (int64_t most = lost; mine > most && !lost.compare_exchange_weak(most, mine);) {
+    for (int64_t most = without; mine > most && !without.compare_exchange_weak(most, mine);) {
     }
   }
   last_region = last_work = now();
-  if (last_region - woken > kSettling) judge(threads, last_region - begin, lost);
+  watch(threads, begin, last_region, without);
 }
 
 const char* openmp_runtime() {
