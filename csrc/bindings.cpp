@@ -6,6 +6,7 @@
 #include "cache.h"
 #include "calls.h"
 #include "cell.h"
+#include "cgroup.h"
 #include "ctc_call.h"
 #include "dispatch.h"
 #include "stream.h"
@@ -92,16 +93,41 @@ std::unique_ptr<Stream> make_stream(const std::string& cell,
                       slope_argument(slope));
 }
 
+PyTypeObject* stream_type = nullptr;
+
+// What a method of Python's acts on. pybind11 would let methods into an object that __new__ made and
+// __init__ did not, in which there is nothing.
+Stream& stream_of(py::handle self) {
+  if (!PyObject_TypeCheck(self.ptr(), stream_type))
+    type_error("self is " + type_name(self) + ", must be a Stream");
+  auto* object = reinterpret_cast<py::detail::instance*>(self.ptr());
+  const py::detail::value_and_holder held = object->get_value_and_holder();
+  if (!held.holder_constructed())
+    type_error("self is a Stream without __init__, must be from layer.stream()");
+  return *static_cast<Stream*>(held.value_ptr());
+}
+
 void register_stream(py::module_& m) {
-  py::class_<Stream>(m, "Stream", "Layers that advance step by step; bptt.Stream is its public face.")
-      .def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"),
+  using O = const py::object&;
+  using Chosen = py::array_t<bool, py::array::c_style>;
+  py::class_<Stream> type(m, "Stream", "Layers that advance step by step; bptt.Stream is its public face.");
+  stream_type = reinterpret_cast<PyTypeObject*>(type.ptr());
+  type.def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"),
            py::arg("nonlinearity"), py::arg("slope"))
-      .def("step", &Stream::step, py::arg("x"), py::arg("out") = py::none(),
-           "Advance by one step: x (N, I) to y (N, H), or (I,) to (H,) with a batch of 1.")
-      .def("steps", &Stream::steps, py::arg("x"), py::arg("out") = py::none())
-      .def("get_state", &Stream::state)
-      .def("set_state", &Stream::set_state, py::arg("h"), py::arg("c") = py::none())
-      .def("clear", &Stream::clear, py::arg("chosen").noconvert());
+      .def(
+          "step", [](py::handle self, O x, O out) { return stream_of(self).step(x, out); }, py::arg("x"),
+          py::arg("out") = py::none(),
+          "Advance by one step: x (N, I) to y (N, H), or (I,) to (H,) with a batch of 1.")
+      .def(
+          "steps", [](py::handle self, O x, O out) { return stream_of(self).steps(x, out); }, py::arg("x"),
+          py::arg("out") = py::none())
+      .def("get_state", [](py::handle self) { return stream_of(self).state(); })
+      .def(
+          "set_state", [](py::handle self, O h, O c) { stream_of(self).set_state(h, c); }, py::arg("h"),
+          py::arg("c") = py::none())
+      .def(
+          "clear", [](py::handle self, const Chosen& chosen) { stream_of(self).clear(chosen); },
+          py::arg("chosen").noconvert());
 }
 
 void register_losses(py::module_& m) {
@@ -137,6 +163,7 @@ void register_settings(py::module_& m) {
   m.def("get_num_threads", team_size);
   m.def("set_num_threads", set_num_threads, py::arg("n"));
   m.def("set_always_share", set_always_share, py::arg("on"));
+  m.def("cgroup_cpus", cgroup_cpus, py::arg("membership"), py::arg("mount"));
   m.def("get_flush_denormal", flush_denormal);
   m.def("set_flush_denormal", set_flush_denormal, py::arg("mode").noconvert());
   m.def("free_memory", free_blocks);

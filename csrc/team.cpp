@@ -9,15 +9,15 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xmmintrin.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cmath>
+
+#include "cgroup.h"
 
 // OpenMP 5.0's; without it a child runs on one thread.
 #pragma weak omp_pause_resource_all
@@ -48,8 +48,6 @@ void Member::barrier() const {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 std::atomic<int> chosen_size{0};        // by set_team_size; 0: none
 std::atomic<int> default_size{1};       // what this process may use
 std::atomic<int> openmp_size{1};        // omp_get_max_threads() when default_size was read
@@ -57,35 +55,50 @@ std::atomic<bool> openmp_usable{true};  // false in a child whose pool could not
 std::atomic<bool> flush{true};
 std::atomic<bool> always_share{false};
 
-// This thread's calls that are worth sharing, without a rest between them, count as one run: its first ones
-// stay on one thread, since waking libgomp's sleeping threads takes milliseconds. Where the others come late
-// although they were awake, because another pool of threads or another process has their cores, the next run
-// must be longer.
-constexpr double kWorthSharing = 100, kWorthWaking = 5000, kLongestWait = 1e6;  // microseconds on one thread
-constexpr std::chrono::milliseconds kRest{10};
-constexpr std::chrono::microseconds kLate{300};
-thread_local Clock::time_point last_work;    // when the last of them ended, or should end by the estimate
-thread_local Clock::time_point last_region;  // when its last call of several threads ended
-thread_local double run_length = 0;          // of the calls of this run
-thread_local double needed_length = kWorthWaking;
+// Times are in nanoseconds.
+constexpr int64_t kMicrosecond = 1000, kMillisecond = 1000 * kMicrosecond, kSecond = 1000 * kMillisecond;
+int64_t now(clockid_t clock = CLOCK_MONOTONIC) {
+  timespec time;
+  clock_gettime(clock, &time);
+  return time.tv_sec * kSecond + time.tv_nsec;
+}
 
-// CPUs' worth of time that the cgroup allows, rounded up; 0 if it sets no limit.
-int cgroup_quota() {
-  double quota = -1, period = 0;
-  if (FILE* file = fopen("/sys/fs/cgroup/cpu.max", "r")) {  // version 2: "max 100000" or "150000 100000"
-    if (fscanf(file, "%lf %lf", &quota, &period) != 2) quota = -1;
-    fclose(file);
+// This thread's calls that are worth sharing, without a rest between them, count as one run: its first ones
+// stay on one thread, since waking libgomp's sleeping threads takes milliseconds.
+constexpr int64_t kWorthSharing = 100 * kMicrosecond, kWorthWaking = 5 * kMillisecond;  // on one thread
+constexpr int64_t kRest = 10 * kMillisecond;
+thread_local int64_t last_work = -kRest;    // when the last of them ended, or should end by the estimate
+thread_local int64_t last_region = -kRest;  // when its last call of several threads ended
+thread_local int64_t run_length = 0;        // of the calls of this run
+
+// Where other processes or other pools of threads have the cores, a team waits for that of its members who
+// runs least, and may take longer than one thread would. Then all of this process's calls stay on one thread
+// for a while: the longer, the more often in a row teams have been found slow. One call says little, since
+// everybody loses a core for a moment now and then; and threads that have just been woken say nothing, since
+// the system may have them share a core at first though another one is free.
+constexpr int64_t kSettling = 20 * kMillisecond, kWatched = 20 * kMillisecond;
+constexpr int64_t kLongAlone = 500 * kMillisecond;
+constexpr int64_t kWorthAsking = 250 * kMicrosecond;  // less is too little to ask for threads' times
+thread_local int64_t woken = 0;                       // when this thread's team last began after a rest
+thread_local int64_t took = 0, lost = 0;              // by its calls that are watched
+thread_local bool asks_system = false;                // in this call
+std::atomic<int64_t> alone_until{0};
+std::atomic<int64_t> last_while{0};
+
+// A call of a team ends, of whose time one of its members had no core for `without`.
+void watch(int threads, int64_t begin, int64_t end, int64_t without) {
+  if (end - woken < kSettling) return;
+  took += end - begin;
+  lost += without;
+  if (took < kWatched) return;
+  const int64_t before = last_while;
+  if (double(threads) * double(took - lost) > 1.1 * double(took)) {
+    last_while = before / 2;
   } else {
-    const auto read = [](const char* path, double& value) {
-      FILE* f = fopen(path, "r");
-      if (!f) return;
-      if (fscanf(f, "%lf", &value) != 1) value = -1;
-      fclose(f);
-    };
-    read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota);
-    read("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period);
+    last_while = std::max(8 * took, std::min(4 * before, kLongAlone));
+    alone_until = end + last_while;
   }
-  return quota > 0 && period > 0 ? int(std::ceil(quota / period)) : 0;
+  took = lost = 0;
 }
 
 void read_limits() {
@@ -93,7 +106,7 @@ void read_limits() {
   int size = openmp_size;
   cpu_set_t cpus;
   if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) size = std::min(size, CPU_COUNT(&cpus));
-  if (const int quota = cgroup_quota()) size = std::min(size, quota);
+  if (const int cpus = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup")) size = std::min(size, cpus);
   if (const char* text = getenv("BPTT_NUM_THREADS")) {
     char* end;
     const long n = strtol(text, &end, 10);
@@ -143,14 +156,16 @@ void set_flush_denormal(bool on) { flush = on; }
 bool flush_denormal() { return flush; }
 
 bool worth_a_team(double microseconds) {
+  const int64_t time = int64_t(std::min(microseconds, 1e9) * kMicrosecond);
+  asks_system = time >= kWorthAsking;
   if (team_size() == 1) return false;
   if (always_share.load(std::memory_order_relaxed)) return true;
-  if (microseconds < kWorthSharing) return false;
-  const Clock::time_point now = Clock::now();
-  if (now - last_work > kRest) run_length = 0;
-  last_work = now + std::chrono::microseconds(int64_t(std::min(microseconds, kLongestWait)));
-  run_length += microseconds;
-  return microseconds >= kWorthWaking || run_length >= needed_length;
+  if (time < kWorthSharing) return false;
+  const int64_t begin = now();
+  if (begin - last_work > kRest) run_length = 0;
+  last_work = begin + std::min(time, kSecond);
+  run_length += time;
+  return run_length >= kWorthWaking && begin >= alone_until.load(std::memory_order_relaxed);
 }
 
 void set_always_share(bool on) { always_share = on; }
@@ -163,23 +178,27 @@ void run_team(int threads, void (*body)(void*, const Member&), void* argument) {
     return;
   }
   Barrier barrier;
-  const Clock::time_point begin = Clock::now();
-  std::atomic<bool> late{false};
+  const int64_t begin = now();
+  const bool awake = begin - last_region < kRest, asks = asks_system;
+  if (!awake) {
+    woken = begin;
+    took = lost = 0;
+  }
+  std::atomic<int64_t> without{0};  // of the member who had no core for longest
 #pragma omp parallel num_threads(threads)
   {
-    if (Clock::now() - begin > kLate) late = true;
-    KernelMode guard(flushing);
-    body(argument, Member{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+    const int64_t start = now(), ran = asks ? now(CLOCK_THREAD_CPUTIME_ID) : 0;
+    {
+      KernelMode guard(flushing);
+      body(argument, Member{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+    }
+    int64_t mine = awake ? start - begin : 0;
+    if (asks) mine += now() - start - (now(CLOCK_THREAD_CPUTIME_ID) - ran);
+    for (int64_t most = without; mine > most && !without.compare_exchange_weak(most, mine);) {
+    }
   }
-  const bool awake = begin - last_region < kRest;
-  if (late && awake) {  // which costs as much as some fifty prompt starts gain
-    run_length = 0;
-    needed_length = std::min(8 * needed_length, kLongestWait);
-  } else if (!late) {
-    needed_length = std::max(0.95 * needed_length, kWorthWaking);
-  }
-  last_region = Clock::now();
-  last_work = last_region;
+  last_region = last_work = now();
+  watch(threads, begin, last_region, without);
 }
 
 const char* openmp_runtime() {

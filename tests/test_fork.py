@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import pytest
@@ -71,8 +72,18 @@ def computes() -> bool:
     return threads_here() == 1 and bits() == right_bits() and threads_here() == 2
 
 
+def computes_in_threads() -> bool:
+    with ThreadPoolExecutor(4) as pool:
+        return set(pool.map(lambda _: bits(), range(8))) == {right_bits()}
+
+
 def child_and_grandchild() -> bool:
-    return computes() and in_child(computes, 10) == "right" and bits() == right_bits()
+    return (
+        computes()
+        and computes_in_threads()
+        and in_child(computes, 10) == "right"
+        and bits() == right_bits()
+    )
 
 
 def use_a_team() -> None:

@@ -178,6 +178,18 @@ def test_a_wrong_state_is_not_taken(cell: Any) -> None:
             assert_same_state(stream.state, good)
 
 
+def test_a_part_of_an_lstms_state_may_be_none() -> None:
+    layer = small()
+    stream, (h, c) = layer.stream(3), start_of(layer, 3)
+    for state in ((h, None), [None, c], (None, None)):
+        stream.state = (h, c)
+        stream.state = state
+        assert_same_state(
+            stream.state,
+            tuple(np.zeros_like(h) if part is None else part for part in state),
+        )
+
+
 @pytest.mark.parametrize("state", [np.zeros((2, 3, 7), "f"), (1,), (1, 2, 3), "hc"])
 def test_an_lstms_state_is_a_pair(state: Any) -> None:
     stream = small().stream(3)

@@ -168,6 +168,29 @@ def test_biases_are_added_in_the_kernels_mode(mode: Mode, mxcsr: int, flush: boo
     assert_same_bits(stream.step(x[0]), y[0], "y")
 
 
+# ---- objects that are none
+
+
+@pytest.mark.parametrize("kind", [bptt.Stream, _core.Stream])
+def test_a_stream_without_init(kind: type[bptt.Stream]) -> None:
+    """A TypeError, not a call into nothing."""
+    empty = kind.__new__(kind)
+    for call in (
+        lambda: empty.step(np.ones((1, 1))),
+        lambda: _core.Stream.steps(empty, np.ones((1, 1, 1))),
+        lambda: empty.get_state(),
+        lambda: empty.set_state(np.ones((1, 1, 1))),
+        lambda: empty.clear(np.ones(1, bool)),
+        lambda: kind.step(layer_as_a_stream(), np.ones((1, 1))),
+    ):
+        with pytest.raises(TypeError, match=r"^self is .*, must be"):
+            call()
+
+
+def layer_as_a_stream() -> Any:
+    return bptt.RNN(1, 1)
+
+
 # ---- threads
 
 

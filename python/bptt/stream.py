@@ -18,7 +18,8 @@ class Stream(_core.Stream):
     """What `layer.stream(batch)` returns: the layer's forward pass, one step or a block at a time.
 
     The weights are copied when it is made: later changes of the layer's parameters do not reach it.
-    There is no dropout, whatever the layer's mode. All work is done by the calling thread, and the
+    A layer's two biases are added then, as `set_flush_denormal` stands at that moment. There is no
+    dropout, whatever the layer's mode. All work is done by the calling thread, and the
     bits are those of the layer's call for the whole sequence.
 
     `step(x, out=None)` advances all sequences by one step. x is (N, I), or (I,) with a batch of 1;
@@ -114,21 +115,20 @@ class Stream(_core.Stream):
     def state(self) -> Any:
         """The state after the last step, copied: (L, N, H), for the LSTM a pair (h, c).
 
-        It may be set to arrays of the same shapes, which are copied, or to None, which is zero.
+        It may be set to arrays of the same shapes, which are copied. None is zero, also in a pair.
         """
         parts = self.get_state()
         return tuple(parts) if self._pair else parts[0]
 
     @state.setter
     def state(self, state: Any) -> None:
-        if state is None:
-            state = np.zeros(self._shape, self._dtype)
-            state = (state, state) if self._pair else state
-        if not self._pair:
-            return self.set_state(state)
-        if not isinstance(state, tuple | list) or len(state) != 2:
+        if state is None and self._pair:
+            state = (None, None)
+        parts = state if self._pair else (state,)
+        if not isinstance(parts, tuple | list) or len(parts) != 1 + self._pair:
             raise TypeError(f"state is {_arguments.described(state)}, must be a pair (h, c)")
-        self.set_state(*state)
+        zeros = np.zeros(self._shape, self._dtype)
+        self.set_state(*(zeros if part is None else part for part in parts))
 
     def reset(self, rows: Any = None) -> None:
         """Set the state of all sequences to zero, or of those in `rows`.
