@@ -7,30 +7,17 @@ NumPy; the layers, losses and optimisers here have the names and arguments of Py
 
 import typing
 
-from bptt import diagnostics, functional, init, reference
+from bptt import functional, reference
 from bptt._core import __version__
-from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
 from bptt.classification import binary_cross_entropy_with_logits, cross_entropy, nll_loss
 from bptt.clipping import clip_grad_norm_, clip_grad_value_
-from bptt.embedding import Embedding
 from bptt.functional import ctc_loss
 from bptt.layers import Activation, Dropout, Linear
 from bptt.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from bptt.module import LayerGradients, Module, RecurrentGradients
-from bptt.norm import LayerNorm
 from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from bptt.pooling import LastStep, MaxOverTime, MeanOverTime
-from bptt.positions import SinusoidalPositions
 from bptt.recurrent import GRU, LSTM, RNN
-from bptt.residual import Residual
-from bptt.schedules import (
-    CosineAnnealingLR,
-    LinearLR,
-    ReduceLROnPlateau,
-    SequentialLR,
-    StepLR,
-)
-from bptt.self_attention import MultiHeadSelfAttention
 from bptt.sequential import Sequential, summary
 from bptt.settings import (
     free_memory,
@@ -41,23 +28,60 @@ from bptt.settings import (
 )
 from bptt.stream import Stream
 from bptt.training import value_and_grad
-from bptt.truncated import truncated
 
 if typing.TYPE_CHECKING:
+    from bptt import diagnostics, init
     from bptt._run import History
+    from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
+    from bptt.embedding import Embedding
     from bptt.fitting import fit
+    from bptt.norm import LayerNorm
+    from bptt.positions import SinusoidalPositions
+    from bptt.residual import Residual
     from bptt.saving import load, save
+    from bptt.schedules import (
+        CosineAnnealingLR,
+        LinearLR,
+        ReduceLROnPlateau,
+        SequentialLR,
+        StepLR,
+    )
+    from bptt.self_attention import MultiHeadSelfAttention
+    from bptt.truncated import truncated
 else:
-    # imported when first used: who only computes need not wait for them
-    _LATER = {"History": "_run", "fit": "fitting", "load": "saving", "save": "saving"}
+    # Imported when first used: importing bptt takes little longer than importing NumPy.
+    _LATER = {
+        "_run": ("History",),
+        "attention": ("AttentionGradients", "BahdanauAttention", "LuongAttention"),
+        "diagnostics": (),
+        "embedding": ("Embedding",),
+        "fitting": ("fit",),
+        "init": (),
+        "norm": ("LayerNorm",),
+        "positions": ("SinusoidalPositions",),
+        "residual": ("Residual",),
+        "saving": ("load", "save"),
+        "schedules": (
+            "CosineAnnealingLR",
+            "LinearLR",
+            "ReduceLROnPlateau",
+            "SequentialLR",
+            "StepLR",
+        ),
+        "self_attention": ("MultiHeadSelfAttention",),
+        "truncated": ("truncated",),
+    }
 
     def __getattr__(name):
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        globals()[name] = getattr(import_module(f"bptt.{_LATER[name]}"), name)
-        return globals()[name]
+        for module, names in _LATER.items():
+            if name in names:
+                globals()[name] = getattr(import_module(f"bptt.{module}"), name)
+                return globals()[name]
+        if name in _LATER:
+            return import_module(f"bptt.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__():
         return sorted({*globals(), *__all__})

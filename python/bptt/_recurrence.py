@@ -13,7 +13,6 @@ at real parts only, so that complex arguments give derivatives by the complex st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -51,17 +50,17 @@ class Cell(Protocol):
         """Return dgx, dgh and dp, the part of dp.h that comes through gh left out."""
 
 
-@dataclass(frozen=True)
 class RNN(Cell):
     """h = f(gx + gh); Elman (1990)."""
-
-    nonlinearity: str
-    slope: float
 
     name = "rnn"
     gates = 1
     saved = 0
     cells = 0
+
+    def __init__(self, nonlinearity: str, slope: float) -> None:
+        self.nonlinearity = nonlinearity
+        self.slope = slope
 
     def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
         a = gx[0] + gh[0]
@@ -205,8 +204,7 @@ class Kept(NamedTuple):
     v: Array  # (V, S, N, H)
 
 
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class Cache:
+class Cache(NamedTuple):
     """What a forward call keeps for its backward call: opaque and read-only.
 
     Time is cut into segments. There is one, and what its steps keep is kept; or, with checkpoints,
@@ -319,7 +317,7 @@ def forward(
         kept, state = advance(cache, state, segment)
         hs[segment.start : segment.stop] = kept.h[1:]
     if checkpoint_every is None:
-        cache = replace(cache, kept=kept)
+        cache = cache._replace(kept=kept)
     return order.by_time(hs), state.h, state.c, cache
 
 
