@@ -95,7 +95,7 @@ void watch(int threads, int64_t begin, int64_t end, int64_t without) {
   if (double(threads) * double(took - lost) > 1.1 * double(took)) {
     last_while = before / 2;
   } else {
-    last_while = std::max(8 * took, std::min(4 * before, kLongAlone));
+    last_while = std::min(std::max(2 * took, 4 * before), std::max(8 * took, kLongAlone));
     alone_until = end + last_while;
   }
   took = lost = 0;
