@@ -24,6 +24,11 @@ std::string text(const Extents& extents) {
   return s + (extents.size() == 1 ? ",)" : ")");
 }
 
+[[noreturn]] void memory_error(const Extents& extents) {
+  PyErr_SetString(PyExc_MemoryError, ("no memory for an array of shape " + text(extents)).c_str());
+  throw py::error_already_set();
+}
+
 Extents shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 
 bool is_native(const py::dtype& dtype) { return dtype.byteorder() != '>' && dtype.byteorder() != '!'; }
@@ -193,7 +198,8 @@ bool is_ready(py::handle argument, const py::dtype& dtype, const Extents& extent
 py::array new_array(const py::dtype& dtype, const Extents& extents) {
   constexpr size_t kLine = 64, kSmall = 4096, kLarge = size_t(64) << 10;
   size_t bytes = size_t(dtype.itemsize());
-  for (const py::ssize_t n : extents) bytes *= size_t(n);
+  for (const py::ssize_t n : extents)
+    if (__builtin_mul_overflow(bytes, size_t(n), &bytes)) memory_error(extents);
   if (bytes < kSmall) {
     const auto& api = py::detail::npy_api::get();
     PyObject* array = api.PyArray_NewFromDescr_(
@@ -203,7 +209,12 @@ py::array new_array(const py::dtype& dtype, const Extents& extents) {
     return py::reinterpret_steal<py::array>(array);
   }
   if (bytes >= kLarge) {
-    auto block = std::make_unique<Block>(bytes);
+    std::unique_ptr<Block> block;
+    try {
+      block = std::make_unique<Block>(bytes);
+    } catch (const std::bad_alloc&) {
+      memory_error(extents);
+    }
     const py::capsule owner(block.get(), [](void* it) { delete static_cast<Block*>(it); });
     return py::array(dtype, extents, block.release()->data(), owner);
   }
@@ -250,10 +261,7 @@ py::array apart_from(const py::array& array, const py::array& out) {
 void check_size(const Extents& extents, py::ssize_t itemsize) {
   int64_t bytes = itemsize;
   for (const py::ssize_t n : extents)  // NumPy, too, takes an empty axis for one of length 1 here
-    if (__builtin_mul_overflow(bytes, std::max<py::ssize_t>(n, 1), &bytes)) {
-      PyErr_SetString(PyExc_MemoryError, ("no memory for an array of shape " + text(extents)).c_str());
-      throw py::error_already_set();
-    }
+    if (__builtin_mul_overflow(bytes, std::max<py::ssize_t>(n, 1), &bytes)) memory_error(extents);
 }
 
 }  // namespace bptt
