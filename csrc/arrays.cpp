@@ -216,7 +216,8 @@ py::array new_array(const py::dtype& dtype, const Extents& extents) {
       memory_error(extents);
     }
     const py::capsule owner(block.get(), [](void* it) { delete static_cast<Block*>(it); });
-    return py::array(dtype, extents, block.release()->data(), owner);
+    const void* const data = block.release()->data();
+    return py::array(dtype, extents, data, owner);
   }
   const py::array room(py::dtype::of<char>(), Extents{py::ssize_t(bytes + kLine)});
   const auto address = reinterpret_cast<uintptr_t>(room.data());

@@ -78,6 +78,7 @@ thread_local int64_t run_length = 0;        // of the calls of this run
 // the system may have them share a core at first though another one is free.
 constexpr int64_t kSettling = 20 * kMillisecond, kWatched = 20 * kMillisecond;
 constexpr int64_t kLongAlone = 500 * kMillisecond;
+constexpr int64_t kLongestAlone = 5 * kSecond;        // also after an hour in which the process was stopped
 constexpr int64_t kWorthAsking = 250 * kMicrosecond;  // less is too little to ask for threads' times
 thread_local int64_t woken = 0;                       // when this thread's team last began after a rest
 thread_local int64_t took = 0, lost = 0;              // by its calls that are watched
@@ -95,7 +96,8 @@ void watch(int threads, int64_t begin, int64_t end, int64_t without) {
   if (double(threads) * double(took - lost) > 1.1 * double(took)) {
     last_while = before / 2;
   } else {
-    last_while = std::min(std::max(2 * took, 4 * before), std::max(8 * took, kLongAlone));
+    const int64_t most = std::min(std::max(8 * took, kLongAlone), kLongestAlone);
+    last_while = std::min(std::max(2 * took, 4 * before), most);
     alone_until = end + last_while;
   }
   took = lost = 0;

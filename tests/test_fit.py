@@ -299,6 +299,7 @@ def drifting(path):
         ([5, 4, 4, 1], 1, 3, 1),
         ([99, 4, 5], None, 3, 1),
         ([4, 99, 99, 1], 2, 3, 0),
+        ([99, 99, 99, 1], 2, 3, 0),
     ],
 )
 def test_the_best_weights_are_put_back(path, patience, epochs, best):

@@ -359,3 +359,19 @@ def test_a_failed_load_of_a_tensor_changes_nothing(torch):
     with pytest.raises(TypeError, match=r"^state_dict "):
         layer.load_state_dict([1, 2])
     assert_same(layer.state_dict(), before)
+
+
+def test_the_mode_reaches_layers_in_a_layer_of_ones_own():
+    class Own(bptt.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = [bptt.Sequential(bptt.Linear(2, 2, rng=0), bptt.Dropout(0.5, rng=0))]
+
+        def __call__(self, x):
+            return self.inner[0](x)
+
+    x = np.ones((8, 2), np.float32)
+    own = Own()
+    assert not np.array_equal(own(x), own(x))
+    own.eval()
+    assert np.array_equal(own(x), own(x))

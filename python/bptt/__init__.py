@@ -47,7 +47,7 @@ if typing.TYPE_CHECKING:
         StepLR,
     )
     from bptt.self_attention import MultiHeadSelfAttention
-    from bptt.truncated import truncated
+    from bptt.truncation import truncated
 else:
     # Imported when first used: importing bptt takes little longer than importing NumPy.
     _LATER = {
@@ -69,7 +69,7 @@ else:
             "StepLR",
         ),
         "self_attention": ("MultiHeadSelfAttention",),
-        "truncated": ("truncated",),
+        "truncation": ("truncated",),
     }
 
     def __getattr__(name):

@@ -36,13 +36,6 @@ class Container(Module):
             params |= under(path, layer.params)
         return MappingProxyType(params)
 
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of all layers; return self."""
-        super().train(mode)
-        for layer in self._layers.values():
-            layer.train(mode)
-        return self
-
 
 def under(path: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Name the parameters of a layer, or their gradients, as its container does."""

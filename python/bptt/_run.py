@@ -202,4 +202,5 @@ class Run:
         if not done or not valid_loss:
             return done
         least = self.history.valid_loss[best]
-        return done if valid_loss[0] < least or math.isnan(least) else best
+        better = valid_loss[0] < least or (math.isnan(least) and not math.isnan(valid_loss[0]))
+        return done if better else best

@@ -164,8 +164,13 @@ class Module:
             array[...] = new[name]
 
     def train(self, mode: bool = True) -> Self:
-        """Set train mode, in which dropout acts, or with False eval mode; return self."""
-        self.training = _arguments.flag("mode", mode)
+        """Set train mode, in which dropout acts, or with False eval mode; return self.
+
+        It is the mode of this layer and of all that it is made of.
+        """
+        mode = _arguments.flag("mode", mode)
+        for module in self.modules():
+            module.training = mode
         return self
 
     def eval(self) -> Self:

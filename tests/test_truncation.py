@@ -273,3 +273,18 @@ def test_a_model_without_a_y_for_each_step_is_told():
     walk = bptt.truncated(model, functools.partial(bptt.mse_loss), *problem(), 5)
     with pytest.raises(ValueError, match=r"^model gives y of shape"):
         next(walk)
+
+
+def test_layers_without_a_state_see_the_whole_window():
+    """Positions and attention are those of a window, not of the pieces it was ever cut in."""
+    model = bptt.Sequential(
+        bptt.SinusoidalPositions(),
+        bptt.MultiHeadSelfAttention(4, 2, causal=True, dtype=np.float64, rng=0),
+        bptt.GRU(4, 2, dtype=np.float64, rng=1),
+    )
+    x, target = normal((8, 3, 4), seed=0), normal((8, 3, 2), seed=1)
+    (_, _, _), (value, grads, _) = bptt.truncated(model, bptt.mse_loss, x, target, 4, 8)
+    loss = last_steps(bptt.mse_loss, 4, 0)
+    wanted, wanted_grads = bptt.value_and_grad(model, loss)(x, target[4:])
+    assert value == pytest.approx(wanted, rel=1e-13)
+    assert_close("training", grads, wanted_grads)

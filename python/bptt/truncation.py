@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,9 +34,9 @@ def truncated(
     pieces; the loss is that of the new steps, and the gradient goes back through the whole window,
     k2 steps, but not into the state it begins with.
 
-    The state stored for a window's begin is the one that the window before had there. So it stems
-    from the weights of that time, the latest that have seen the steps before it; with k2 = k1 it is
-    the state after the piece before, handed on.
+    The state stored for a window's begin stems from the weights that the window before had, the
+    latest that have seen the steps before it; with k2 = k1 it is the state after the piece before,
+    handed on. A layer without a state, such as attention or positions, sees one window at a time.
 
     Parameters
     ----------
@@ -141,42 +140,31 @@ class _Walk(NamedTuple):
             b = min(a + k1, T)
             # where the next window begins, if there is one
             following = max(0, b - (k2 - k1)) if b < T else begin
-            cuts = sorted({begin, following, a, b})
-            value, grads, states = self.window(cuts, a, stored)
-            begin, stored = following, states[following]
-            yield value, grads, copy.deepcopy(states[b])
+            state = stored
+            if begin < following < b:
+                stored = self.run(begin, following, state, keep=False)[1]
+            value, grads, last = self.window(begin, a, b, state)
+            if following == b:
+                stored = last
+            begin = following
+            yield value, grads, copy.deepcopy(last)
 
     def window(
-        self, cuts: list[int], new: int, state: Any
-    ) -> tuple[Any, dict[str, Array], dict[int, Any]]:
-        """Return value and gradients of the steps from `new` on, and the states at the cuts.
-
-        The window is computed from cut to cut, so that a state is there to be had at each of them.
-        """
-        states = {cuts[0]: state}
-        ys, pullbacks = [], []
-        for p, q in pairwise(cuts):
-            lengths = None if self.lengths is None else np.clip(self.lengths - p, 0, q - p)
-            y, states[q], pullback = self.model._run(
-                _steps(self.x, self.axis, p, q), states[p], lengths, True
-            )
-            if y.ndim <= self.axis or y.shape[self.axis] != q - p:
-                raise ValueError(
-                    f"model gives y of shape {y.shape}, must have {q - p} steps on axis {self.axis}"
-                )
-            pullbacks.append((p, q, pullback))
-            if p >= new:
-                ys.append(y)
-        end = cuts[-1]
-        value, dy = self.loss(
-            ys[0] if len(ys) == 1 else np.concatenate(ys, self.axis),
-            _steps(self.target, self.axis, new, end),
+        self, begin: int, new: int, end: int, state: Any
+    ) -> tuple[Any, dict[str, Array], Any]:
+        """Return value and gradients of the steps from `new` on, and the state at the end."""
+        y, last, pullback = self.run(begin, end, state, keep=True)
+        if y.ndim <= self.axis or y.shape[self.axis] != end - begin:
+            steps = f"{end - begin} steps on axis {self.axis}"
+            raise ValueError(f"model gives y of shape {y.shape}, must have {steps}")
+        value, dy_new = self.loss(
+            _steps(y, self.axis, new - begin, end - begin), _steps(self.target, self.axis, new, end)
         )
-        dstate: Any = None
-        total: dict[str, Array] = {}
-        for p, q, pullback in reversed(pullbacks):
-            part = _steps(dy, self.axis, p - new, q - new) if p >= new else None
-            g = pullback(part, dstate, ("params", "state") if p > cuts[0] else ("params",))
-            dstate = g.state
-            total = {name: total[name] + da if total else da for name, da in g.params.items()}
-        return value, total, states
+        dy = np.zeros_like(y)
+        _steps(dy, self.axis, new - begin, end - begin)[...] = dy_new
+        return value, pullback(dy, None, ("params",)).params, last
+
+    def run(self, begin: int, end: int, state: Any, keep: bool) -> tuple[Any, Any, Any]:
+        """Return y, the state and the pullback of some steps."""
+        lengths = None if self.lengths is None else np.clip(self.lengths - begin, 0, end - begin)
+        return self.model._run(_steps(self.x, self.axis, begin, end), state, lengths, keep)
