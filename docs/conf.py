@@ -1,5 +1,6 @@
 """How Sphinx builds the guide and, with -b doctest, runs its examples."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from docutils import nodes
@@ -52,6 +53,9 @@ class Name(AutoLink):
     """What stands in single backquotes: a link if an object is called so, else code."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        package = self.text.partition(".")[0]
+        if package and package != "bptt" and find_spec(package):  # another's, if installed
+            return [nodes.literal("", self.text)], []
         made, messages = super().run()
         code = [nodes.literal("", n.astext()) if isinstance(n, nodes.emphasis) else n for n in made]
         return code, messages
