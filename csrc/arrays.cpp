@@ -162,10 +162,14 @@ std::vector<int64_t> lengths_argument(py::handle argument, const char* name, int
   return lengths;
 }
 
+bool is_integer(py::handle argument) {
+  return !py::isinstance<py::bool_>(argument) &&
+         py::isinstance(argument, py::module_::import("numbers").attr("Integral"));
+}
+
 int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
                          const char* limits) {
-  if (py::isinstance<py::bool_>(argument) ||
-      !py::isinstance(argument, py::module_::import("numbers").attr("Integral")))
+  if (!is_integer(argument))
     type_error(std::string(name) + " is " + type_name(argument) + ", must be an integer");
   const py::int_ number(py::reinterpret_borrow<py::object>(argument));
   if (number < py::int_(low) || number > py::int_(high))

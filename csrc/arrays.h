@@ -66,6 +66,9 @@ Integers integers_argument(py::handle argument, const char* name);
 std::vector<int64_t> lengths_argument(py::handle argument, const char* name, int64_t N, int64_t most,
                                       const char* limit);
 
+// Python's kind of integer or NumPy's; a bool is none.
+bool is_integer(py::handle argument);
+
 // An integer in low..high; `limits` says what these are, such as "0 to C-1".
 int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
                          const char* limits);

@@ -51,12 +51,8 @@ void add_biases(Forward<T>& call, const Cache& cache) {
 }
 
 template <class Pass>
-void run_unlocked(double microseconds, const Pass& pass) {
-  const auto without_lock = [&] {
-    const Unlocked unlocked;
-    return pass();
-  };
-  if (!(microseconds < kShort ? pass() : without_lock())) throw py::error_already_set();
+void run_or_raise(double microseconds, const Pass& pass) {
+  if (!run_unlocked(microseconds, pass)) throw py::error_already_set();
 }
 
 // The segments of a call with checkpoints: which steps they have, and the states they begin with.
@@ -183,7 +179,7 @@ py::dict arrays_of(const Cache& cache) {
   forward.kept = kept.data();
   const Block scratch(kernels.forward_scratch(forward));
   forward.scratch = scratch.data();
-  run_unlocked(microseconds, [&] { return kernels.forward(forward); });
+  run_or_raise(microseconds, [&] { return kernels.forward(forward); });
   kernels.unpack(forward.kept, cache.shape, forward.schedule, to);
   return arrays;
 }
@@ -202,9 +198,9 @@ void run(Cache& cache, Forward<T>& call, bool training) {
   }
   const Block scratch(kernels.forward_scratch(call));
   call.scratch = scratch.data();
-  if (!cache.segment) return run_unlocked(microseconds, [&] { return kernels.forward(call); });
+  if (!cache.segment) return run_or_raise(microseconds, [&] { return kernels.forward(call); });
   Segments<T> segments(cache, microseconds);
-  run_unlocked(microseconds, [&] { return forward(kernels, call, segments); });
+  run_or_raise(microseconds, [&] { return forward(kernels, call, segments); });
 }
 
 template <class T>
@@ -215,7 +211,7 @@ void run(const Cache& cache, Backward<T>& call) {
     call.kept = cache.kept.data();
     const Block scratch(kernels.backward_scratch(call));
     call.scratch = scratch.data();
-    return run_unlocked(microseconds, [&] { return kernels.backward(call); });
+    return run_or_raise(microseconds, [&] { return kernels.backward(call); });
   }
   Segments<T> segments(cache, microseconds);
   const Backward<T> first = segments.part(0, call);  // no other needs more memory
@@ -227,7 +223,7 @@ void run(const Cache& cache, Backward<T>& call) {
   forward.kept = kept.data();
   const Block forward_scratch(kernels.forward_scratch(forward));
   forward.scratch = forward_scratch.data();
-  run_unlocked(microseconds, [&] { return backward(kernels, forward, call, segments); });
+  run_or_raise(microseconds, [&] { return backward(kernels, forward, call, segments); });
 }
 
 template void run(Cache&, Forward<float>&, bool);

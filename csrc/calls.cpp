@@ -34,8 +34,7 @@ py::object optional_argument(py::handle argument, const char* name, const py::dt
 // The steps of a segment: a whole number of blocks of sums, so that none is cut; 0 without checkpoints.
 int64_t segment_argument(py::handle argument, bool training, int64_t T, int64_t N) {
   if (argument.is_none()) return 0;
-  if (py::isinstance<py::bool_>(argument) ||
-      !py::isinstance(argument, py::module_::import("numbers").attr("Integral")))
+  if (!is_integer(argument))
     type_error("checkpoint_every is " + type_name(argument) + ", must be None or an integer");
   const std::string is = "checkpoint_every is " + std::string(py::str(argument));
   if (argument < py::int_(1)) value_error(is + ", must be at least 1");

@@ -23,4 +23,12 @@ class Unlocked {
   PyThreadState* thread_;
 };
 
+// What work() returns, done without the lock unless it is short.
+template <class Work>
+auto run_unlocked(double microseconds, const Work& work) {
+  if (microseconds < kShort) return work();
+  const Unlocked unlocked;
+  return work();
+}
+
 }  // namespace bptt

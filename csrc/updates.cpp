@@ -99,12 +99,7 @@ bool update(const Kernels& kernels, const std::string& rule, const std::vector<d
   const auto run = [&] {
     run_team(threads, [](void* it, const Member& m) { (*static_cast<const Step*>(it))(m); }, &step);
   };
-  if (microseconds < kShort) {
-    run();
-  } else {
-    const Unlocked unlocked;
-    run();
-  }
+  run_unlocked(microseconds, run);
   return true;
 }
 

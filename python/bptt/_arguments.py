@@ -8,7 +8,7 @@ w_ih is a float32 or float64 array, because its dtype is everybody's.
 from __future__ import annotations
 
 import numbers
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,12 +174,16 @@ def lengths_within(name: str, value: object, N: int, most: int, limit: str) -> N
 
 def integer(name: str, value: object, low: int, high: int, limits: str) -> int:
     """Check an integer of low to high, which the limits name."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if not _is_integer(value):
         raise TypeError(f"{name} is {described(value)}, must be an integer")
     number = int(value)
     if not low <= number <= high:
         raise ValueError(f"{name} is {number}, must be from {limits} = {high}")
     return number
+
+
+def _is_integer(value: object) -> TypeGuard[numbers.Integral]:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def flag(name: str, value: object) -> bool:
@@ -193,7 +197,7 @@ def checkpoint_every(value: object, training: bool) -> int | None:
     """Check the number of steps between stored states, None if everything is kept."""
     if value is None:
         return None
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if not _is_integer(value):
         raise TypeError(f"checkpoint_every is {described(value)}, must be None or an integer")
     if value < 1:
         raise ValueError(f"checkpoint_every is {value}, must be at least 1")
