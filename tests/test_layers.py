@@ -239,7 +239,8 @@ def test_layers_pickle_and_copy(layer):
     ],
 )
 def test_repr_makes_the_layer_again(text):
-    assert repr(eval(text, vars(bptt).copy())) == text
+    names = {name: getattr(bptt, name) for name in bptt.__all__}
+    assert repr(eval(text, names)) == text
 
 
 def test_repr_of_a_layer_of_ones_own():
