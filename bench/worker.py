@@ -79,13 +79,15 @@ class Worker:
     def peak(self, case: Case, cell: str, way: str) -> int:
         """Bytes that forward and backward take at their peak beyond what they return.
 
-        A call of two steps goes before, after which what the library keeps is no part of it. To be
-        asked of a fresh process only.
+        A call of two steps goes before, after which what the library needs but once is no part of
+        it. What it keeps of that call's memory it gives back: the call would take its own from
+        there unseen. To be asked of a fresh process only.
         """
         self._peer.take(way)
         short = replace(case, shape=(2, *case.shape[1:]))
         first, call = (self._peer.both(c, cell, inputs.make(c, cell)) for c in (short, case))
         first.run()
+        self._peer.release()
         result, taken = resident.peak(call.run)
         return taken - sum(array.nbytes for array in call.named(result).values())
 

@@ -68,6 +68,9 @@ class Peer(ABC):
         """Go one of `ways` from now on."""
         assert way == "", f"{self.name} has no ways"
 
+    def release(self) -> None:
+        """Give the system back what the library keeps of freed memory for calls to come."""
+
     @abstractmethod
     def describe(self) -> dict[str, str]:
         """`version`, and for bptt what tells two builds apart."""

@@ -31,6 +31,9 @@ class Bptt(Peer):
         self._bptt = importlib.import_module("bptt")
         self._functions = importlib.import_module(self.functions)
 
+    def release(self) -> None:
+        self._bptt.free_memory()
+
     def describe(self) -> dict[str, str]:
         core = importlib.import_module("bptt._core")
         build = hashlib.sha256(Path(core.__file__ or "").read_bytes()).hexdigest()[:12]
