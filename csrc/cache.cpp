@@ -214,7 +214,8 @@ void run(const Cache& cache, Backward<T>& call) {
     return run_or_raise(microseconds, [&] { return kernels.backward(call); });
   }
   Segments<T> segments(cache, microseconds);
-  const Backward<T> first = segments.part(0, call);  // no other needs more memory
+  Backward<T> first = segments.part(0, call);
+  first.resumes = segments.count() > 1;  // no other needs more memory
   const Block kept(kernels.kept_bytes(first.shape, first.schedule.first_row[first.shape.T]));
   call.kept = kept.data();
   const Block scratch(kernels.backward_scratch(first));

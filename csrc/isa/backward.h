@@ -16,6 +16,8 @@ template <class C, class T>
 struct BackwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kChunkRows = 512;
+  static constexpr int64_t kOwnRows = 64;
+  static constexpr int64_t kLent = 1 << 20;  // bytes of dw_hh from which on it lends its place
 
   const Backward<T>& call;
   const Shape shape;
@@ -26,13 +28,25 @@ struct BackwardPass {
   Kept<C, T> kept;
   int64_t units, inputs;  // padded
   int64_t block_steps;    // steps in one block of a sum over rows
-  int64_t chunk_steps, chunk_rows, block_stride;
-  T *w_ih, *w_hh;  // panels
+  int64_t chunk_steps, chunk_rows;
+  int64_t state_stride;              // from row to row of dh and dc
+  int64_t row_stride, block_stride;  // of D
   T *D, *dh, *dc;
-  T *x, *h;  // panels of a chunk's inputs and previous states
-  T* db;     // [unit block][slot of the cell][lane]
-  T** dx_rows;
-  uintptr_t scratch_end;
+  T* db;  // [unit block][slot of the cell][lane]
+  struct DRow {
+    const T* d;
+    T* out;
+  };
+  // Members who take rows share nothing but D: what one core has written costs another more to fetch than it
+  // costs to make.
+  struct PerMember {
+    T* w_hh;      // panels
+    T* right;     // panels of a chunk's previous states, then of its inputs
+    DRow* dx;     // its rows
+    T* dx_panel;  // of w_ih: one gate of one group
+  } shared;
+  Arena members;
+  uintptr_t member_bytes;
 
   BackwardPass(const Backward<T>& call, Arena arena)
       : call(call),
@@ -44,21 +58,47 @@ struct BackwardPass {
         units(padded<T>(shape.H)),
         inputs(padded<T>(shape.I)),
         block_steps(steps_of_block(shape.N)),
-        chunk_steps(min(round_up(max(1, kChunkRows / max(1, shape.N)), block_steps), max(1, shape.T))),
+        chunk_steps(steps_of_chunk()),
         chunk_rows(chunk_steps * shape.N),
-        block_stride(chunk_rows * C::slots * L) {
+        state_stride(units + gap()),
+        row_stride(how == Division::kRows ? units * C::slots + gap() : C::slots * L),
+        block_stride(how == Division::kRows ? C::slots * L : chunk_rows * row_stride),
+        members(arena) {
     // What a call that resumes goes on with comes first: its place does not depend on T.
-    dh = arena.take<T>(shape.N * units);
-    dc = arena.take<T>(C::has_c ? shape.N * units : 0);
+    dh = arena.take<T>(shape.N * state_stride);
+    dc = arena.take<T>(C::has_c ? shape.N * state_stride : 0);
     db = arena.take<T>(units * C::slots);
-    w_hh = arena.take<T>(units * C::h_count * shape.H);
-    D = arena.take<T>(units / L * block_stride);
-    w_ih = arena.take<T>(call.dx.data ? inputs * C::x_count * shape.H : 0);
-    dx_rows = arena.take<T*>(call.dx.data ? chunk_rows : 0);
-    x = arena.take<T>(call.dw_ih ? chunk_rows * inputs : 0);
-    h = arena.take<T>(call.dw_hh ? chunk_rows * units : 0);
-    scratch_end = arena.at;
+    D = arena.take<T>(how == Division::kRows ? chunk_rows * row_stride : units / L * block_stride);
+    if (how != Division::kRows) shared = take_shared(arena);
+    members = arena;
+    take_member(arena);
+    member_bytes = arena.at - members.at;
   }
+  PerMember take_shared(Arena& arena) const {
+    // Where all is one chunk, dw_hh is written when the recurrence is over, and has the panels until then.
+    const int64_t panels = units * C::h_count * shape.H;
+    const bool lent = how != Division::kRows && call.dw_hh && !call.resumes && chunk_steps >= shape.T &&
+                      units == shape.H && panels * int64_t(sizeof(T)) >= kLent;
+    PerMember p{};
+    p.w_hh = lent ? call.dw_hh : arena.take<T>(panels);
+    p.right = arena.take<T>(chunk_rows * max(call.dw_ih ? inputs : 0, call.dw_hh ? units : 0));
+    p.dx = arena.take<DRow>(call.dx.data ? chunk_rows : 0);
+    return p;
+  }
+  PerMember take_member(Arena& arena) const {
+    PerMember p = how == Division::kRows ? take_shared(arena) : shared;
+    p.dx_panel = arena.take<T>(call.dx.data ? shape.H * dx_groups().widest() * L : 0);
+    return p;
+  }
+  size_t scratch_end() const { return members.at + size_t(call.threads) * member_bytes; }
+  // Longer chunks where dw is large: each reads and writes it once.
+  int64_t steps_of_chunk() const {
+    const int64_t rows = max(kChunkRows, shape.H / 2);
+    return min(round_up(ceil_div(rows, max(1, shape.N)), block_steps), max(1, shape.T));
+  }
+  // Between the rows of different members, for what a core reads ahead beyond its own is taken from the core
+  // that writes it. An odd number of lines, so that rows a power of two apart spread over a cache's sets.
+  int64_t gap() const { return how == Division::kRows ? 5 * kAlign / int64_t(sizeof(T)) : 0; }
   static Kept<C, T> keep(const Backward<T>& call) {
     Arena arena(call.kept);
     return {arena, call.shape, call.schedule.first_row[call.shape.T], call.schedule.first_row};
@@ -67,14 +107,20 @@ struct BackwardPass {
   // Vectors in a group of the columns of a product with D: many where the rows are few, so that there are
   // always enough sums under way.
   static int64_t widest(int64_t rows) { return max(kMaxVectors, kAccumulators / max(1, rows)); }
+  Groups<T> dx_groups() const { return {shape.I, widest(chunk_rows), 1}; }
 
   void operator()(const Member& m) {
     const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
     const Groups<T> groups(shape.H, widest(rows), how == Division::kUnits ? m.count : 1);
-    const Groups<T> dx_groups(shape.I, widest(chunk_rows), 1);
     const Groups<T> h_groups(shape.H, kMaxVectors, 1), x_groups(shape.I, kMaxVectors, 1);  // of dw
     const Share share(how, schedule, shape.N, groups.count, m);
-    prepare(groups, dx_groups, share, m);
+    Arena arena = members;
+    arena.at += uintptr_t(m.index) * member_bytes;
+    const PerMember mine = take_member(arena);
+    const bool apart = how == Division::kRows;
+    const Member packer =
+        apart ? Member{0, 1, nullptr} : m;  // of panels: all of one's own, or a part for all
+    prepare(mine, groups, share, m, packer);
     m.barrier();
 
     bool fresh = !call.resumes;  // nothing has been added to dw
@@ -83,23 +129,35 @@ struct BackwardPass {
       if (schedule.count(a) == 0) continue;
       for (int64_t s = b - 1; s >= a; --s) {
         for (int64_t g = share.group_begin; g < share.group_end; ++g) {
-          if (s + 1 < b) recur(groups, g, share, a, s + 1);
+          if (s + 1 < b) recur(mine.w_hh, groups, g, share, a, s + 1);
           pointwise(groups, g, share, a, s);
         }
         if (share.waits) m.barrier();
       }
       for (int64_t g = share.group_begin; leads_back(a) && g < share.group_end; ++g)
-        recur(groups, g, share, a, a);
+        recur(mine.w_hh, groups, g, share, a, a);
 
-      gather(h_groups, x_groups, a, b, m);
-      m.barrier();
-      if (call.dx.data) input_gradients(dx_groups, a, b, m);
+      const int64_t dx_rows = call.dx.data ? rows_of_dx(share, a, b, m, mine.dx) : 0;
       if (call.dw_hh)
-        weight_gradients<C::h_count>(h_groups, h, call.dw_hh, C::h_first, C::h_gate, a, b, fresh, m);
-      if (call.dw_ih)
-        weight_gradients<C::x_count>(x_groups, x, call.dw_ih, C::x_first, C::x_gate, a, b, fresh, m);
-      fresh = false;
+        for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
+          pack_columns(mine.right, h_groups, row, kept.states.h + kept.states.index(s - 1, slot));
+        });
+      if (!apart) m.barrier();
+      if (dx_rows > 0) input_gradients(mine, dx_rows, packer);
+      if (apart) m.barrier();
       if (call.db_ih || call.db_hh) bias_gradients(a, b, m);
+      if (call.dw_hh)
+        weight_gradients<C::h_count>(h_groups, mine.right, call.dw_hh, C::h_first, C::h_gate, a, b, fresh, m);
+      if (call.dw_ih) {
+        if (!apart) m.barrier();
+        for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
+          const T* from = call.x.at(schedule.time(s, slot), schedule.sequence[slot]);
+          pack_columns(mine.right, x_groups, row, from);
+        });
+        if (!apart) m.barrier();
+        weight_gradients<C::x_count>(x_groups, mine.right, call.dw_ih, C::x_first, C::x_gate, a, b, fresh, m);
+      }
+      fresh = false;
       stop.tell(m, chunk, call.stop);
       m.barrier();
       if (stop.heard(chunk)) return;
@@ -116,21 +174,18 @@ struct BackwardPass {
   bool leads_back(int64_t s) const { return schedule.begin + s > 0 || call.dh_0; }
   // the first row of step s in D, in a chunk that begins with step a
   int64_t row_of(int64_t a, int64_t s) const { return schedule.first_row[s] - schedule.first_row[a]; }
-  T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * C::slots * L; }
+  T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * row_stride; }
 
-  void prepare(const Groups<T>& groups, const Groups<T>& dx_groups, const Share& share,
-               const Member& m) const {
-    if (shape.T > 1 || leads_back(0)) pack_weights<C::h_count>(w_hh, groups, call.w_hh, C::h_gate, m);
-    if (call.dx.data) {
-      pack_weights<C::x_count>(w_ih, dx_groups, call.w_ih, C::x_gate, m);
-      clear_past_end(schedule, shape, call.dx, shape.I, m);
-    }
+  void prepare(const PerMember& mine, const Groups<T>& groups, const Share& share, const Member& m,
+               const Member& packer) const {
+    if (shape.T > 1 || leads_back(0)) pack_weights(mine.w_hh, groups, packer);
+    clear_past_end(schedule, shape, call.dx, shape.I, m);
     clear_past_end(schedule, shape, call.dh, shape.H, m);
     if (call.resumes) return;
     for (int64_t j = 0; j < share.slots.n; ++j) {
       const int64_t slot = share.slots.slot(j), n = schedule.sequence[slot];
       const auto begin = [&](T* to, const T* from) {
-        copy_units(groups, share.group_begin, share.group_end, to + slot * units,
+        copy_units(groups, share.group_begin, share.group_end, to + slot * state_stride,
                    from ? from + n * shape.H : nullptr);
       };
       begin(dh, call.dh_n);
@@ -144,41 +199,39 @@ struct BackwardPass {
     if (to && end > begin) memset(to + begin, 0, size_t(end - begin) * sizeof(T));
   }
 
-  // [group][gate][unit][vector][lane]: rows of w as they are
-  template <int count>
-  void pack_weights(T* panels, const Groups<T>& columns, const T* w, int (*gate)(int),
-                    const Member& m) const {
-    const int64_t rows = count * shape.H;
+  // w_hh as [group][gate][unit][vector][lane]: its rows as they are
+  void pack_weights(T* panels, const Groups<T>& columns, const Member& m) const {
+    const int64_t rows = C::h_count * shape.H;
     for (int64_t k = part_begin(rows, m.count, m.index); k < part_begin(rows, m.count, m.index + 1); ++k) {
-      const T* row = w + (gate(int(k / shape.H)) * shape.H + k % shape.H) * columns.columns;
+      const T* row = call.w_hh + (C::h_gate(int(k / shape.H)) * shape.H + k % shape.H) * shape.H;
       for (int64_t g = 0; g < columns.count; ++g)
         pack_row(panels + (columns.begin(g) * rows + k * columns.size(g)) * L, columns, g, row);
     }
   }
 
   // dh_{s-1} += D_s w_hh, for the units of a group
-  void recur(const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s) const {
+  void recur(const T* w_hh, const Groups<T>& groups, int64_t g, const Share& share, int64_t a,
+             int64_t s) const {
+    const int64_t size = groups.size(g) * shape.H * L;
+    const T* panels = w_hh + groups.begin(g) * C::h_count * shape.H * L;
     multiply<C::h_count>(
-        groups, g, w_hh, C::h_first, share.slots.below(schedule.count(s)), false,
+        groups, g, [&](int j) { return panels + j * size; }, C::h_first, share.slots.below(schedule.count(s)),
+        false,
         [&](int64_t j) {
           const int64_t slot = share.slots.slot(j);
-          return DRow{gradients(0, row_of(a, s) + slot), dh + slot * units};
+          return DRow{gradients(0, row_of(a, s) + slot), dh + slot * state_stride};
         },
         [](T* const* out, int64_t, bool, const auto& f) { f(out); });
   }
 
-  struct DRow {
-    const T* d;
-    T* out;
-  };
   // The rows' out += sum over gates and units of D w, at the columns of a group. Gate by gate, so that a
   // gate's panel stays in a cache for all rows. at(out, rows, fresh, f) calls f(tile).
-  template <int count, class Rows, class At>
-  BPTT_INLINE void multiply(const Groups<T>& columns, int64_t g, const T* panels, int first_slot, int64_t n,
-                            bool fresh, const Rows& row, const At& at) const {
+  template <int count, class Panels, class Rows, class At>
+  BPTT_INLINE void multiply(const Groups<T>& columns, int64_t g, const Panels& panel_of, int first_slot,
+                            int64_t n, bool fresh, const Rows& row, const At& at) const {
     const int64_t size = columns.size(g), first = columns.begin(g);
     for (int j = 0; j < count; ++j) {
-      const T* panel = panels + (first * count + j * size) * L * shape.H;
+      const T* panel = panel_of(j);
       for_tiles(n, tile_rows(size), [&](int64_t begin, int64_t rows) {
         LeftRows<T> left{};
         left.stride = block_stride;
@@ -206,7 +259,7 @@ struct BackwardPass {
       T* dh_t = call.dh.data ? call.dh.at(schedule.time(s, slot), schedule.sequence[slot]) : nullptr;
       for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) {
         const int64_t unit = b * L;
-        T* carried_h = dh + slot * units + unit;
+        T* carried_h = dh + slot * state_stride + unit;
         vec<T> v[C::saved + 1], da[C::slots];
         const T* values = kept.values(schedule, s, b, slot);
 #pragma GCC unroll 4
@@ -218,11 +271,11 @@ struct BackwardPass {
         if constexpr (C::has_c) {
           p.c = load(kept.states.c + previous + unit);
           state.c = load(kept.states.c + now + unit);
-          ds.c = load(dc + slot * units + unit);
+          ds.c = load(dc + slot * state_stride + unit);
         }
         const State<T> dp = cell.backward(v, p, state, ds, da);
         store(carried_h, dp.h);
-        if constexpr (C::has_c) store(dc + slot * units + unit, dp.c);
+        if constexpr (C::has_c) store(dc + slot * state_stride + unit, dp.c);
         T* to = gradients(b, row_of(a, s) + slot);
 #pragma GCC unroll 4
         for (int k = 0; k < C::slots; ++k) store(to + k * L, da[k]);
@@ -230,19 +283,13 @@ struct BackwardPass {
     }
   }
 
-  // panels of the chunk's inputs and previous states, and where its rows of dx go
-  void gather(const Groups<T>& h_groups, const Groups<T>& x_groups, int64_t a, int64_t b,
-              const Member& m) const {
+  // f(row, s, slot) for a member's part of the rows of steps a..b-1
+  template <class F>
+  BPTT_INLINE void for_rows(int64_t a, int64_t b, const Member& m, const F& f) const {
     for (int64_t s = a; s < b; ++s) {
-      const int64_t n = schedule.count(s);
-      for (int64_t slot = part_begin(n, m.count, m.index); slot < part_begin(n, m.count, m.index + 1);
-           ++slot) {
-        const int64_t row = row_of(a, s) + slot;
-        const int64_t t = schedule.time(s, slot), sequence = schedule.sequence[slot];
-        if (call.dx.data) dx_rows[row] = call.dx.at(t, sequence);
-        if (call.dw_ih) pack_columns(x, x_groups, row, call.x.at(t, sequence));
-        if (call.dw_hh) pack_columns(h, h_groups, row, kept.states.h + kept.states.index(s - 1, slot));
-      }
+      const int64_t n = schedule.count(s), end = part_begin(n, m.count, m.index + 1);
+      for (int64_t slot = part_begin(n, m.count, m.index); slot < end; ++slot)
+        f(row_of(a, s) + slot, s, slot);
     }
   }
   void pack_columns(T* panels, const Groups<T>& columns, int64_t row, const T* from) const {
@@ -250,16 +297,47 @@ struct BackwardPass {
       pack_row(panels + (columns.begin(g) * chunk_rows + row * columns.size(g)) * L, columns, g, from);
   }
 
-  // dx = D w_ih
-  void input_gradients(const Groups<T>& columns, int64_t a, int64_t b, const Member& m) const {
-    const int64_t all = row_of(a, b), begin = part_begin(all, m.count, m.index);
-    for (int64_t g = 0; g < columns.count; ++g)
+  // Lists a chunk's rows of dx: those that the member itself has made, or all for all.
+  int64_t rows_of_dx(const Share& share, int64_t a, int64_t b, const Member& m, DRow* list) const {
+    const auto row_at = [&](int64_t s, int64_t slot) {
+      T* out = call.dx.at(schedule.time(s, slot), schedule.sequence[slot]);
+      return DRow{gradients(0, row_of(a, s) + slot), out};
+    };
+    if (how != Division::kRows) {
+      for_rows(a, b, m, [&](int64_t row, int64_t s, int64_t slot) { list[row] = row_at(s, slot); });
+      return row_of(a, b);
+    }
+    int64_t rows = 0;
+    for (int64_t s = a; s < b; ++s)
+      for (int64_t j = 0; j < share.slots.below(schedule.count(s)); ++j)
+        list[rows++] = row_at(s, share.slots.slot(j));
+    return rows;
+  }
+
+  // dx = D w_ih, for `all` rows. A panel is packed for one gate of a group and is in a cache for all its
+  // rows. Members divide the rows where those are enough to pack panels for, else (group, row).
+  void input_gradients(const PerMember& mine, int64_t all, const Member& m) const {
+    const Groups<T> columns = dx_groups();
+    const auto part = [&](int64_t n, int64_t i) { return part_begin(n, m.count, m.index + i); };
+    const bool by_row = all >= kOwnRows * m.count;
+    const int64_t first = by_row ? part(all, 0) : 0, rows = by_row ? part(all, 1) - first : all;
+    const int64_t items = columns.count * rows, end = by_row ? items : part(items, 1);
+    for (int64_t i = by_row ? 0 : part(items, 0), n; i < end; i += n) {
+      const int64_t g = i / rows;
+      const DRow* list = mine.dx + first + i % rows;
+      n = min(rows - i % rows, end - i);
+      const auto pack = [&](int j) {
+        const T* row = call.w_ih + C::x_gate(j) * shape.H * shape.I;
+        for (int64_t k = 0; k < shape.H; ++k)
+          pack_row(mine.dx_panel + k * columns.size(g) * L, columns, g, row + k * shape.I);
+        return mine.dx_panel;
+      };
       multiply<C::x_count>(
-          columns, g, w_ih, C::x_first, part_begin(all, m.count, m.index + 1) - begin, true,
-          [&](int64_t j) { return DRow{gradients(0, begin + j), dx_rows[begin + j]}; },
+          columns, g, pack, C::x_first, n, true, [&](int64_t r) { return list[r]; },
           [&](T* const* out, int64_t rows, bool fresh, const auto& f) {
             at_tile(columns, g, out, rows, fresh, f);
           });
+    }
   }
 
   // f(first row, rows) for the blocks of sums over a chunk's rows, in descending order
@@ -302,7 +380,7 @@ struct BackwardPass {
         for (int j = 0; j < count; ++j)
           for_tiles(lanes, tile_rows(size), [&](int64_t lane, int64_t n) {
             LeftRows<T> left{};
-            left.stride = C::slots * L;
+            left.stride = row_stride;
             left.row[0] = gradients(block, row) + (first_slot + j) * L + lane;
             kProducts<T, Left::kColumn>(size, n)(row_of + j * L + lane, left, panel + row * size * L, rows,
                                                  empty);
@@ -340,7 +418,7 @@ struct BackwardPass {
       for_blocks(a, b, [&](int64_t row, int64_t rows) {
         vec<T> sum[C::slots]{};
         const T* from = gradients(block, row);
-        for (int64_t r = 0; r < rows; ++r, from += C::slots * L)
+        for (int64_t r = 0; r < rows; ++r, from += row_stride)
 #pragma GCC unroll 4
           for (int j = 0; j < C::slots; ++j) sum[j] += load(from + j * L);
         T* to = db + block * C::slots * L;
@@ -352,7 +430,9 @@ struct BackwardPass {
     for (int64_t j = 0; j < share.slots.n; ++j) {
       const int64_t slot = share.slots.slot(j), n = schedule.sequence[slot];
       const auto end = [&](T* to, const T* from) {
-        if (to) copy_units(groups, share.group_begin, share.group_end, to + n * shape.H, from + slot * units);
+        if (to)
+          copy_units(groups, share.group_begin, share.group_end, to + n * shape.H,
+                     from + slot * state_stride);
       };
       end(call.dh_0, dh);
       if constexpr (C::has_c) end(call.dc_0, dc);
@@ -373,7 +453,7 @@ struct BackwardPass {
 
 template <class C, class T>
 size_t backward_scratch(const Backward<T>& call) {
-  return BackwardPass<C, T>(call, Arena(nullptr)).scratch_end;
+  return BackwardPass<C, T>(call, Arena(nullptr)).scratch_end();
 }
 
 template <class C, class T>

@@ -46,6 +46,7 @@ struct ForwardPass {
     T** y;
     T* ahead;  // preactivations [row][unit block][slot][lane]
     Panels panels;
+    States<T> states;
   };
 
   const Forward<T>& call;
@@ -56,8 +57,9 @@ struct ForwardPass {
   Stop stop;
   int64_t units, width;   // padded; of a row of preactivations
   const bool own_panels;  // each member has its own
+  const bool copies;      // states are kept beside those that steps go on with
   Kept<C, T> kept;
-  States<T> states;
+  States<T> shared_states;
   Panels shared;
   Arena members;
   uintptr_t member_bytes;
@@ -71,8 +73,9 @@ struct ForwardPass {
         units(padded<T>(shape.H)),
         width(units * C::slots),
         own_panels(how == Division::kRows && int64_t(panel_bytes(shape)) <= kOwnPanels),
+        copies(call.kept && how == Division::kRows),
         kept(keep(call)),
-        states(call.kept ? kept.states : States<T>(arena, shape, C::has_c, 0, nullptr)),
+        shared_states(call.kept ? kept.states : States<T>(arena, shape, C::has_c, 0, nullptr)),
         shared(shared_panels(arena)),
         members(arena) {
     take_member(arena);
@@ -95,9 +98,13 @@ struct ForwardPass {
     p.bias = arena.take<T>(units * C::slots);
     return p;
   }
+  // Members who take rows go from step to step with states of their own too, whatever is kept: what a core
+  // reads ahead beyond its rows is taken from the core that writes them.
   PerMember take_member(Arena& arena) const {
-    PerMember p;
-    p.panels = own_panels ? take_panels(arena, shape) : shared;
+    PerMember p{
+        {}, {},     {},
+        {}, shared, how == Division::kRows ? States<T>(arena, shape, C::has_c, 0, nullptr) : shared_states};
+    if (own_panels) p.panels = take_panels(arena, shape);
     p.x = arena.take<const T*>(max(shape.N, kAheadRows));
     p.h = arena.take<const T*>(shape.N);
     p.y = arena.take<T*>(shape.N);
@@ -135,7 +142,7 @@ struct ForwardPass {
     const Factor by_h = factor_h(mine.panels, once);
 
     clear_past_end(schedule, shape, call.y, shape.H, m);
-    for (int64_t j = 0; j < share.slots.n; ++j) begin(groups, share, share.slots.slot(j));
+    for (int64_t j = 0; j < share.slots.n; ++j) begin(mine.states, groups, share, share.slots.slot(j));
     if (as_used) {
       add_biases(mine.panels.bias, first, groups.begin(share.group_end));
     } else if (!call.panels) {
@@ -157,7 +164,7 @@ struct ForwardPass {
         if (steps == 1) x_rows(share, s, mine.x);
         for (int64_t j = 0; j < n; ++j) {
           const int64_t slot = share.slots.slot(j);
-          mine.h[j] = states.h + states.index(s - 1, slot);
+          mine.h[j] = mine.states.h + mine.states.index(s - 1, slot);
           mine.y[j] = call.y.at(schedule.time(s, slot), schedule.sequence[slot]);
         }
         for (int64_t i = share.group_begin; i < share.group_end; ++i) {
@@ -176,12 +183,12 @@ struct ForwardPass {
             if (steps == 1) project(by_x, group, mine.panels.bias, mine.x + row, a, size);
             add_product(by_h, group, mine.h + row, a, size);
             for (int64_t r = 0; r < size; ++r)
-              finish(group, s, share.slots.slot(row + r), a[r], mine.y[row + r]);
+              finish(mine.states, group, s, share.slots.slot(row + r), a[r], mine.y[row + r]);
           });
         }
         ahead += n * width;
         for (int64_t j = share.slots.below(s + 1 < shape.T ? schedule.count(s + 1) : 0); j < n; ++j)
-          end(groups, share, s, share.slots.slot(j));
+          end(mine.states, groups, share, s, share.slots.slot(j));
         const bool asks = s + 1 == s1 || shape.N * shape.H * shape.H >= kLongStep;
         const int64_t turn = share.waits ? s : 0;
         if (asks) stop.tell(m, turn, call.stop);
@@ -302,8 +309,10 @@ struct ForwardPass {
   }
 
   // the cell, for one row and the units of a group
-  BPTT_INLINE void finish(const Group& group, int64_t s, int64_t slot, const T* a, T* y) const {
+  BPTT_INLINE void finish(const States<T>& states, const Group& group, int64_t s, int64_t slot, const T* a,
+                          T* y) const {
     const int64_t previous = states.index(s - 1, slot), next = states.index(s, slot);
+    const int64_t kept_at = copies ? kept.states.index(s, slot) : 0;
     for (int64_t block = group.first; block < group.first + group.size; ++block, a += C::slots * L) {
       const int64_t unit = block * L;
       vec<T> pre[C::slots], v[C::saved + 1];
@@ -314,6 +323,10 @@ struct ForwardPass {
       const State<T> now = cell.forward(pre, p, v);
       store(states.h + next + unit, now.h);
       if constexpr (C::has_c) store(states.c + next + unit, now.c);
+      if (copies) {
+        store(kept.states.h + kept_at + unit, now.h);
+        if constexpr (C::has_c) store(kept.states.c + kept_at + unit, now.c);
+      }
       if (C::saved > 0 && call.kept) {
         T* to = kept.values(schedule, s, block, slot);
 #pragma GCC unroll 4
@@ -323,17 +336,22 @@ struct ForwardPass {
     }
   }
 
-  void begin(const Groups<T>& groups, const Share& share, int64_t slot) const {
-    const int64_t n = schedule.sequence[slot], at = states.index(-1, slot);
+  void begin(const States<T>& states, const Groups<T>& groups, const Share& share, int64_t slot) const {
+    const int64_t n = schedule.sequence[slot];
     const auto copy = [&](T* to, const T* from) {
       copy_units(groups, share.group_begin, share.group_end, to, from ? from + n * shape.H : nullptr);
     };
-    copy(states.h + at, call.h_0);
-    if constexpr (C::has_c) copy(states.c + at, call.c_0);
-    if (schedule.length[slot] <= schedule.begin) end(groups, share, -1, slot);
+    const auto begin_with = [&](const States<T>& to) {
+      copy(to.h + to.index(-1, slot), call.h_0);
+      if constexpr (C::has_c) copy(to.c + to.index(-1, slot), call.c_0);
+    };
+    begin_with(states);
+    if (copies) begin_with(kept.states);
+    if (schedule.length[slot] <= schedule.begin) end(states, groups, share, -1, slot);
   }
 
-  void end(const Groups<T>& groups, const Share& share, int64_t s, int64_t slot) const {
+  void end(const States<T>& states, const Groups<T>& groups, const Share& share, int64_t s,
+           int64_t slot) const {
     const int64_t n = schedule.sequence[slot], at = states.index(s, slot);
     const auto copy = [&](T* to, const T* from) {
       if (to) copy_units(groups, share.group_begin, share.group_end, to + n * shape.H, from);

@@ -26,6 +26,19 @@ constexpr int64_t padded(int64_t n) {
   return round_up(n, kLanes<T>);
 }
 
+// How the recurrence is divided among a team. No bit of any result depends on it.
+//   kRows:  each member takes its sequences through all steps and never waits
+//   kUnits: each member has its hidden units of all sequences, with a barrier a step
+//   kOne:   one thread: a step is too small to share, or panels are given
+enum class Division { kRows, kUnits, kOne };
+
+template <class C, class T>
+Division division(const Shape& shape) {
+  if (shape.N >= 6 && shape.H < 256) return Division::kRows;
+  const int64_t flops = 2 * shape.N * C::gates * shape.H * shape.H;
+  return flops >= 4096 * kLanes<T> ? Division::kUnits : Division::kOne;
+}
+
 // States by step: index(s, slot) for the state after step s, s = -1 for the initial one. A forward pass that
 // keeps nothing has room for two steps, used in turn.
 template <class T>
@@ -46,20 +59,24 @@ struct States {
   }
 };
 
-// What is kept for the backward pass: states, and saved values as [s][unit block][slot][value][lane].
+// What is kept for the backward pass: states, and saved values as [s][unit block][slot][value][lane]; where
+// members take rows as [s][slot][unit block][value][lane], so that a member's of one step lie together.
 template <class C, class T>
 struct Kept {
   States<T> states;
   T* saved;
   int64_t blocks;
+  bool by_slot;
 
   Kept(Arena& arena, const Shape& shape, int64_t rows, const int64_t* first_row)
-      : states(arena, shape, C::has_c, rows, first_row), blocks(ceil_div(shape.H, kLanes<T>)) {
+      : states(arena, shape, C::has_c, rows, first_row),
+        blocks(ceil_div(shape.H, kLanes<T>)),
+        by_slot(division<C, T>(shape) == Division::kRows) {
     saved = arena.take<T>(rows * blocks * C::saved * kLanes<T>);
   }
   T* values(const Schedule& schedule, int64_t s, int64_t block, int64_t slot) const {
-    const int64_t row = schedule.first_row[s] * blocks + block * schedule.count(s) + slot;
-    return saved + row * C::saved * kLanes<T>;
+    const int64_t row = by_slot ? slot * blocks + block : block * schedule.count(s) + slot;
+    return saved + (schedule.first_row[s] * blocks + row) * C::saved * kLanes<T>;
   }
 };
 
@@ -80,23 +97,11 @@ struct Groups {
   }
   int64_t begin(int64_t g) const { return part_begin(vectors, count, g); }
   int64_t size(int64_t g) const { return begin(g + 1) - begin(g); }
+  int64_t widest() const { return ceil_div(vectors, max(1, count)); }
   Group operator[](int64_t g) const { return {begin(g), size(g)}; }
   int64_t lanes(int64_t vector) const { return min(kLanes<T>, columns - vector * kLanes<T>); }
   bool full(int64_t g) const { return begin(g + 1) * kLanes<T> <= columns; }
 };
-
-// How the recurrence is divided among a team. No bit of any result depends on it.
-//   kRows:  each member takes its sequences through all steps and never waits
-//   kUnits: each member has its hidden units of all sequences, with a barrier a step
-//   kOne:   one thread: a step is too small to share, or panels are given
-enum class Division { kRows, kUnits, kOne };
-
-template <class C, class T>
-Division division(const Shape& shape) {
-  if (shape.N >= 6 && shape.H < 256) return Division::kRows;
-  const int64_t flops = 2 * shape.N * C::gates * shape.H * shape.H;
-  return flops >= 4096 * kLanes<T> ? Division::kUnits : Division::kOne;
-}
 
 // The slots of one member: contiguous if all sequences are equally long, else dealt back and forth, so that
 // every member gets about the same number of steps. Slots rise with j, so those at work are always first.
