@@ -1,12 +1,18 @@
 #include "blocks.h"
 
-#include <sanitizer/asan_interface.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
 #include <cstddef>
 #include <new>
 #include <vector>
+
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(data, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(data, bytes)
+#endif
 
 namespace bptt {
 
@@ -22,8 +28,12 @@ constexpr size_t kMostKept = size_t(512) << 20;  // bytes
 // Sizes are rounded up to multiples of this. Of pages, and of no power of two: blocks that all began at the
 // same sets of the caches cost 2 to 7 % (*measured*).
 constexpr size_t kSmall = size_t(68) << 10;
-constexpr size_t kMostTimes = 3;  // a block may be cut from one that is at most so many times as large
-constexpr size_t kCut = size_t(1) << 20;  // bytes; what is left over is cut off from so many on
+constexpr size_t kCut = size_t(1) << 20;  // bytes; a rest of so many is cut off and kept
+
+// Whether a block of so many bytes may be used for fewer: twice as large at most, or three times with a cut.
+bool fits(size_t block, size_t bytes) {
+  return block >= bytes && (block / 2 <= bytes || (block / 3 <= bytes && block - bytes >= kCut));
+}
 
 std::vector<Free>& pool() {
   static std::vector<Free>* blocks = [] {  // outlives the caches of a process that ends
@@ -79,11 +89,9 @@ Block::Block(size_t bytes) : bytes_((bytes / kSmall + 1) * kSmall) {
   auto& free = pool();
   size_t best = free.size();
   for (size_t i = 0; i < free.size(); ++i)
-    if (free[i].bytes >= bytes_ && free[i].bytes / kMostTimes <= bytes_ &&
-        (best == free.size() || free[i].bytes < free[best].bytes))
-      best = i;
+    if (fits(free[i].bytes, bytes_) && (best == free.size() || free[i].bytes < free[best].bytes)) best = i;
   if (best < free.size()) {
-    Free block = take(best);
+    const Free block = take(best);
     const size_t rest = block.bytes - bytes_;
     if (rest >= kCut)
       keep({block.data + bytes_, rest, block.origin});

@@ -81,6 +81,18 @@ def test_nothing_changes_in_large_steps(
 
 
 @every_cell
+@either_team
+def test_nothing_changes_if_the_last_segment_has_wider_tiles(
+    compiled: ModuleType, cell: Cell, team: int
+) -> None:
+    """One row, where all segments before have many: more columns at once, more scratch for them."""
+    problem = Case(cell, 65, 1, 384, 384, "float32").problem()
+    for wrt in (None, ["x"]):
+        expected = everything(compiled, cell, problem, wrt)
+        assert_same(everything(compiled, cell, problem, wrt, checkpoint_every=64), expected)
+
+
+@every_cell
 def test_some_gradients_only(impl: ModuleType, cell: Cell) -> None:
     problem = Case(cell, 40, 3, 3, 17, ragged=True).problem()
     for name in cell.fields:

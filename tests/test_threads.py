@@ -69,6 +69,18 @@ def test_a_wide_input_has_the_same_bits_for_every_team(cell: Cell, T: int) -> No
     assert_same_bits(alone, expected[:, 2:3], "y of one sequence alone")
 
 
+@pytest.mark.parametrize("cell", CELLS, ids=str)
+def test_a_wide_inputs_gradients_have_the_same_bits_for_every_team(cell: Cell) -> None:
+    """A chunk's inputs are over 4 MiB, which members who take rows gather together."""
+    case = Case(cell, 4, 9, (4 << 20) // (4 * 512) + 1, 17, "float32", ragged=True)
+    forward, backward = case.problem()
+    _core.set_always_share(False)
+    expected = compute(functional, cell, forward, backward)
+    for team in (1, 2, 3, 11):
+        team_of(team)
+        assert_all_same_bits(compute(functional, cell, forward, backward), expected)
+
+
 def wide(cell: Cell, T: int, inputs: int) -> tuple[NDArray[Any], Arrays]:
     rng = np.random.default_rng(0)
     rows, H, N = cell.gates * 48, 48, 7

@@ -1,7 +1,8 @@
 // Back-propagation through time: one driver for all cells.
 //
 // Time goes backwards in chunks. Within a chunk the recurrence makes the gradients of the preactivations, D,
-// laid out as [unit block][row (s, slot)][slot of the cell][lane]; then, while D is in cache, it is the left
+// laid out as [unit block][row (s, slot)][slot of the cell][lane], or where members take rows as [row][unit
+// block][slot of the cell][lane]; then, while D is in cache, it is the left
 // factor of everything else: dx = D w_ih, dw_hh += D' h_prev, dw_ih += D' x and the biases' sums. D is never
 // transposed and never stored for all steps. Sums over rows are cut on a grid of steps fixed from s = 0, and
 // their blocks added in descending s, so that neither chunks nor threads change a bit.
@@ -17,7 +18,8 @@ struct BackwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kChunkRows = 512;
   static constexpr int64_t kOwnRows = 64;
-  static constexpr int64_t kLent = 1 << 20;  // bytes of dw_hh from which on it lends its place
+  static constexpr int64_t kOwnPanels = 4 << 20;  // bytes of panels that each member may have of its own
+  static constexpr int64_t kLent = 1 << 20;       // bytes of dw_hh from which on it lends its place
 
   const Backward<T>& call;
   const Shape shape;
@@ -29,7 +31,7 @@ struct BackwardPass {
   int64_t units, inputs;  // padded
   int64_t block_steps;    // steps in one block of a sum over rows
   int64_t chunk_steps, chunk_rows;
-  int64_t state_stride;              // from row to row of dh and dc
+  int64_t state_stride;              // from row to row of dh and dc, the same for all segments of a call
   int64_t row_stride, block_stride;  // of D
   T *D, *dh, *dc;
   T* db;  // [unit block][slot of the cell][lane]
@@ -37,14 +39,15 @@ struct BackwardPass {
     const T* d;
     T* out;
   };
-  // Members who take rows share nothing but D: what one core has written costs another more to fetch than it
-  // costs to make.
+  // Members who take rows have all of these of their own, unless they are large: what one core has written
+  // costs another more to fetch than it costs to make.
   struct PerMember {
     T* w_hh;      // panels
     T* right;     // panels of a chunk's previous states, then of its inputs
     DRow* dx;     // its rows
     T* dx_panel;  // of w_ih: one gate of one group
   } shared;
+  const bool own;  // each member has its own
   Arena members;
   uintptr_t member_bytes;
 
@@ -61,34 +64,43 @@ struct BackwardPass {
         chunk_steps(steps_of_chunk()),
         chunk_rows(chunk_steps * shape.N),
         state_stride(units + gap()),
-        row_stride(how == Division::kRows ? units * C::slots + gap() : C::slots * L),
+        row_stride(how == Division::kRows ? units * C::slots + (call.threads > 1 ? gap() : 0) : C::slots * L),
         block_stride(how == Division::kRows ? C::slots * L : chunk_rows * row_stride),
+        own(how == Division::kRows && panel_bytes() <= kOwnPanels),
         members(arena) {
     // What a call that resumes goes on with comes first: its place does not depend on T.
     dh = arena.take<T>(shape.N * state_stride);
     dc = arena.take<T>(C::has_c ? shape.N * state_stride : 0);
     db = arena.take<T>(units * C::slots);
     D = arena.take<T>(how == Division::kRows ? chunk_rows * row_stride : units / L * block_stride);
-    if (how != Division::kRows) shared = take_shared(arena);
+    if (!own) shared = take_panels(arena);
     members = arena;
     take_member(arena);
     member_bytes = arena.at - members.at;
   }
-  PerMember take_shared(Arena& arena) const {
+  PerMember take_panels(Arena& arena) const {
     // Where all is one chunk, dw_hh is written when the recurrence is over, and has the panels until then.
     const int64_t panels = units * C::h_count * shape.H;
-    const bool lent = how != Division::kRows && call.dw_hh && !call.resumes && chunk_steps >= shape.T &&
-                      units == shape.H && panels * int64_t(sizeof(T)) >= kLent;
+    const bool lent = !own && call.dw_hh && !call.resumes && chunk_steps >= shape.T && units == shape.H &&
+                      panels * int64_t(sizeof(T)) >= kLent;
     PerMember p{};
     p.w_hh = lent ? call.dw_hh : arena.take<T>(panels);
-    p.right = arena.take<T>(chunk_rows * max(call.dw_ih ? inputs : 0, call.dw_hh ? units : 0));
+    p.right = arena.take<T>(chunk_rows * right_columns());
     p.dx = arena.take<DRow>(call.dx.data ? chunk_rows : 0);
     return p;
   }
   PerMember take_member(Arena& arena) const {
-    PerMember p = how == Division::kRows ? take_shared(arena) : shared;
-    p.dx_panel = arena.take<T>(call.dx.data ? shape.H * dx_groups().widest() * L : 0);
+    PerMember p = own ? take_panels(arena) : shared;
+    // of the widest groups there are: a shorter call that resumes may have wider ones
+    const Groups<T> widest_groups(shape.I, widest(shape.N), 1);
+    p.dx_panel = arena.take<T>(call.dx.data ? shape.H * widest_groups.widest() * L : 0);
     return p;
+  }
+  int64_t right_columns() const { return max(call.dw_ih ? inputs : 0, call.dw_hh ? units : 0); }
+  // as of the longest chunk, so that it is the same for all segments of a call
+  int64_t panel_bytes() const {
+    const int64_t rows = max(kChunkRows, shape.N);
+    return (units * C::h_count * shape.H + rows * right_columns()) * int64_t(sizeof(T));
   }
   size_t scratch_end() const { return members.at + size_t(call.threads) * member_bytes; }
   // Longer chunks where dw is large: each reads and writes it once.
@@ -117,9 +129,7 @@ struct BackwardPass {
     Arena arena = members;
     arena.at += uintptr_t(m.index) * member_bytes;
     const PerMember mine = take_member(arena);
-    const bool apart = how == Division::kRows;
-    const Member packer =
-        apart ? Member{0, 1, nullptr} : m;  // of panels: all of one's own, or a part for all
+    const Member packer = own ? Member{0, 1, nullptr} : m;  // of panels: all of one's own, or a part for all
     prepare(mine, groups, share, m, packer);
     m.barrier();
 
@@ -142,19 +152,19 @@ struct BackwardPass {
         for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
           pack_columns(mine.right, h_groups, row, kept.states.h + kept.states.index(s - 1, slot));
         });
-      if (!apart) m.barrier();
+      if (!own) m.barrier();
       if (dx_rows > 0) input_gradients(mine, dx_rows, packer);
-      if (apart) m.barrier();
+      if (own) m.barrier();
       if (call.db_ih || call.db_hh) bias_gradients(a, b, m);
       if (call.dw_hh)
         weight_gradients<C::h_count>(h_groups, mine.right, call.dw_hh, C::h_first, C::h_gate, a, b, fresh, m);
       if (call.dw_ih) {
-        if (!apart) m.barrier();
+        if (!own) m.barrier();
         for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
           const T* from = call.x.at(schedule.time(s, slot), schedule.sequence[slot]);
           pack_columns(mine.right, x_groups, row, from);
         });
-        if (!apart) m.barrier();
+        if (!own) m.barrier();
         weight_gradients<C::x_count>(x_groups, mine.right, call.dw_ih, C::x_first, C::x_gate, a, b, fresh, m);
       }
       fresh = false;
@@ -303,7 +313,7 @@ struct BackwardPass {
       T* out = call.dx.at(schedule.time(s, slot), schedule.sequence[slot]);
       return DRow{gradients(0, row_of(a, s) + slot), out};
     };
-    if (how != Division::kRows) {
+    if (!own) {
       for_rows(a, b, m, [&](int64_t row, int64_t s, int64_t slot) { list[row] = row_at(s, slot); });
       return row_of(a, b);
     }

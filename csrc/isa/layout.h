@@ -39,8 +39,8 @@ Division division(const Shape& shape) {
   return flops >= 4096 * kLanes<T> ? Division::kUnits : Division::kOne;
 }
 
-// States by step: index(s, slot) for the state after step s, s = -1 for the initial one. A forward pass that
-// keeps nothing has room for two steps, used in turn.
+// States by step: index(s, slot) for the state after step s, s = -1 for the initial one. What is not kept has
+// room for two steps, used in turn.
 template <class T>
 struct States {
   T *h, *c;
