@@ -16,10 +16,11 @@ struct ForwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
   static constexpr int64_t kFewRows = 16;                             // of a step: too few to fill tiles with
-  static constexpr int64_t kLongStep = 1 << 20;    // N*H*H of a step after which Ctrl-C is asked for
-  static constexpr int64_t kOwnPanels = 4 << 20;   // bytes of panels that each member may have of its own
-  static constexpr int64_t kAheadRows = 128;       // made at once
-  static constexpr int64_t kResident = 512 << 10;  // bytes of weights that stay in a member's cache
+  static constexpr int64_t kLongStep = 1 << 20;       // N*H*H of a step after which Ctrl-C is asked for
+  static constexpr int64_t kOwnPanels = 4 << 20;      // bytes of panels that each member may have of its own
+  static constexpr int64_t kAheadRows = 128;          // made at once
+  static constexpr int64_t kInFirstCache = 32 << 10;  // bytes of weights that stay there for a step
+  static constexpr int64_t kResident = 512 << 10;     // bytes of weights that stay in a member's cache
 
   // One of the two products: with x or with h.
   struct Factor {
@@ -75,7 +76,9 @@ struct ForwardPass {
         own_panels(how == Division::kRows && int64_t(panel_bytes(shape)) <= kOwnPanels),
         copies(call.kept && how == Division::kRows),
         kept(keep(call)),
-        shared_states(call.kept ? kept.states : States<T>(arena, shape, C::has_c, 0, nullptr)),
+        shared_states(call.kept
+                          ? kept.states
+                          : States<T>(arena, how == Division::kRows ? Shape{} : shape, C::has_c, 0, nullptr)),
         shared(shared_panels(arena)),
         members(arena) {
     take_member(arena);
@@ -121,14 +124,24 @@ struct ForwardPass {
   }
   // Unit blocks in a group: many where the rows are few, so that there are always enough sums under way.
   static int64_t widest(int64_t rows) { return max(kNarrow, kAccumulators / max(1, rows) / C::x_count); }
+  // The same for the recurrence. Where one or two rows wait for weights that are more than the first cache
+  // holds, a group is a part of that cache: the step after begins with the group that it still has.
+  int64_t widest_of_step(int64_t rows, int members) const {
+    const int64_t terms = C::h_count * shape.H + (call.panels ? C::x_count * shape.I : 0);
+    const int64_t bytes = terms * L * int64_t(sizeof(T)), blocks = units / L / members;
+    const int64_t fit = kInFirstCache / bytes;
+    if (rows > 2 || fit < kNarrow || fit >= blocks) return widest(rows);
+    return min(widest(rows), fit);
+  }
 
   void operator()(const Member& m) {
     static_assert(C::x_count == C::h_count, "x_count is meant where both are");
     const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
     const int64_t steps = steps_ahead(rows, m.count);
     const int dealt = how == Division::kUnits ? m.count : 1;
-    const Groups<T> x_groups(shape.H, widest(call.panels ? rows : rows * steps), dealt);
-    const Groups<T> groups(shape.H, widest(rows), dealt);
+    const int64_t wide = widest_of_step(rows, dealt);
+    const Groups<T> x_groups(shape.H, call.panels ? wide : widest(rows * steps), dealt);
+    const Groups<T> groups(shape.H, wide, dealt);
     const Share x_share(how, schedule, shape.N, x_groups.count, m);
     const Share share(how, schedule, shape.N, groups.count, m);
     Arena arena = members;
@@ -169,7 +182,8 @@ struct ForwardPass {
         }
         for (int64_t i = share.group_begin; i < share.group_end; ++i) {
           // back and forth, so that what the caches hold of the weights is met first
-          const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
+          const Group group =
+              groups[((s & 1) != 0) != call.goes_back ? share.group_end - 1 - (i - share.group_begin) : i];
           const int64_t first = group.first * C::slots * L, values = group.size * C::slots * L;
           if (s == 0 && as_used) {
             if (steps == 1) pack(by_x, group);
@@ -200,7 +214,7 @@ struct ForwardPass {
 
   // The weights as later calls for as many sequences find them in call.panels.
   void pack_all() const {
-    const Groups<T> groups(shape.H, widest(shape.N), 1);
+    const Groups<T> groups(shape.H, widest_of_step(shape.N, 1), 1);
     for (int64_t g = 0; g < groups.count; ++g) {
       pack(factor_x(shared, false, -1), groups[g]);
       pack(factor_h(shared, false), groups[g]);
