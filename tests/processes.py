@@ -19,6 +19,13 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", **variables}
 
 
+def peak() -> int:
+    """Bytes of memory that this program has had at most."""
+    with open("/proc/self/status") as status:  # getrusage knows the parent's, too
+        (line,) = (line for line in status if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
 def start(program: str, *options: str, **variables: str) -> subprocess.Popen[str]:
     """Start a program in a new interpreter, from where the tests' own modules can be imported."""
     return subprocess.Popen(

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from cells import GRU, LSTM, Case, compute
 from numpy.lib.stride_tricks import as_strided
-from processes import finish, output, start
+from numpy.typing import NDArray
+from processes import finish, output, peak, start
 from tolerances import assert_same_bits
 
 import bptt
@@ -359,6 +360,26 @@ def large_calls() -> None:
 
 def test_large_blocks_are_used_again_until_freed() -> None:
     output("import test_calls as t; t.large_calls()")
+
+
+def large_weights() -> None:
+    """Assert that gradients of weights take the place of the weights' panels."""
+    H = 896  # in whole vectors, or w_hh's panels have no place in dw_hh
+    x, w = np.ones((3, 1, H), "f"), np.full((4 * H, H), 1e-3, "f")
+
+    def step(T: int) -> list[NDArray[Any]]:
+        cache = functional.lstm_forward(x[:T], w, w, training=True).cache
+        gradients = functional.lstm_backward(cache, dh_n=x[0])
+        return [gradients.w_ih, gradients.w_hh]
+
+    before = peak()
+    gradients = step(3)
+    beside = peak() - before - sum(gradient.nbytes for gradient in gradients)
+    assert beside < w.nbytes / 2, f"{beside} bytes beside two gradients of {w.nbytes}"
+
+
+def test_gradients_take_the_place_of_panels() -> None:
+    output("import test_calls as t; t.large_weights()")
 
 
 def test_what_a_cache_keeps_is_not_freed() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cells import CELLS, GRU, LSTM, RNNS, Case, Cell, states
 from parity import assert_same, numbers, random_call, results
-from processes import output
+from processes import output, peak
 
 import bptt
 from bptt import _core, functional
@@ -203,13 +203,6 @@ def test_layers_give_the_same(
 
 
 # ---- memory
-
-
-def peak() -> int:
-    """Bytes of memory that this program has had at most."""
-    with open("/proc/self/status") as status:  # getrusage knows the parent's, too
-        (line,) = (line for line in status if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
 
 
 def extra_memory(name: str, k: int | None) -> None:
