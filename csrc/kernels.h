@@ -74,7 +74,6 @@ struct Forward : Call<T> {
   void* kept;            // kept_bytes for the same kernels' backward pass, or null
   void* panels;          // panel_bytes with the weights, packed before for as many sequences, or null. Then
                          // the call uses one thread, and no weights and biases
-  bool goes_back;        // steps walk the weights back and forth: whether the first one here goes back
   void* scratch;         // a block of forward_scratch bytes
 };
 

@@ -172,7 +172,6 @@ class StreamOf final : public Stream {
       call.x = x;
       call.y = l + 1 < L() ? Sequences<T>{between + (l & 1) * steps * N_ * H_, N_ * H_, H_} : y;
       kernels_.forward(call);
-      call.goes_back ^= (steps & 1) != 0;
       x = {call.y.data, call.y.step, call.y.sequence};
     }
   }

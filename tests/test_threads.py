@@ -71,7 +71,7 @@ def test_a_wide_input_has_the_same_bits_for_every_team(cell: Cell, T: int) -> No
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_a_wide_inputs_gradients_have_the_same_bits_for_every_team(cell: Cell) -> None:
-    """A chunk's inputs are over 4 MiB, which members who take rows gather together."""
+    """Members who take rows gather together what could be over 4 MiB, a full chunk's inputs."""
     case = Case(cell, 4, 9, (4 << 20) // (4 * 512) + 1, 17, "float32", ragged=True)
     forward, backward = case.problem()
     _core.set_always_share(False)
@@ -79,6 +79,17 @@ def test_a_wide_inputs_gradients_have_the_same_bits_for_every_team(cell: Cell) -
     for team in (1, 2, 3, 11):
         team_of(team)
         assert_all_same_bits(compute(functional, cell, forward, backward), expected)
+
+
+def test_gradients_have_the_same_bits_where_panels_stand_in_them() -> None:
+    """Of w_hh, in the place of its gradient, with members who take rows and such who take units."""
+    for sizes in ((8, 9, 600, 240), (8, 3, 20, 272)):
+        forward, backward = Case(LSTM, *sizes, "float64").problem()
+        _core.set_always_share(False)
+        expected = compute(functional, LSTM, forward, backward)
+        for team in (2, 3):
+            team_of(team)
+            assert_all_same_bits(compute(functional, LSTM, forward, backward), expected)
 
 
 def wide(cell: Cell, T: int, inputs: int) -> tuple[NDArray[Any], Arrays]:

@@ -2,10 +2,10 @@
 //
 // Time goes backwards in chunks. Within a chunk the recurrence makes the gradients of the preactivations, D,
 // laid out as [unit block][row (s, slot)][slot of the cell][lane], or where members take rows as [row][unit
-// block][slot of the cell][lane]; then, while D is in cache, it is the left
-// factor of everything else: dx = D w_ih, dw_hh += D' h_prev, dw_ih += D' x and the biases' sums. D is never
-// transposed and never stored for all steps. Sums over rows are cut on a grid of steps fixed from s = 0, and
-// their blocks added in descending s, so that neither chunks nor threads change a bit.
+// block][slot of the cell][lane]; then, while D is in cache, it is the left factor of everything else:
+// dx = D w_ih, dw_hh += D' h_prev, dw_ih += D' x and the biases' sums. D is never transposed and never stored
+// for all steps. Sums over rows are cut on a grid of steps fixed from s = 0, and their blocks added in
+// descending s, so that neither chunks nor threads change a bit.
 #pragma once
 
 #include "cells.h"
@@ -17,7 +17,7 @@ template <class C, class T>
 struct BackwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kChunkRows = 512;
-  static constexpr int64_t kOwnRows = 64;
+  static constexpr int64_t kOwnRows = 64;  // of dx: enough for each member to pack w_ih for
   static constexpr int64_t kOwnPanels = 4 << 20;  // bytes of panels that each member may have of its own
   static constexpr int64_t kLent = 1 << 20;       // bytes of dw_hh from which on it lends its place
 
@@ -39,8 +39,8 @@ struct BackwardPass {
     const T* d;
     T* out;
   };
-  // Members who take rows have all of these of their own, unless they are large: what one core has written
-  // costs another more to fetch than it costs to make.
+  // Members who take rows have all of these of their own, unless they are large, others the last: what one
+  // core has written costs another more to fetch than it costs to make.
   struct PerMember {
     T* w_hh;      // panels
     T* right;     // panels of a chunk's previous states, then of its inputs
@@ -61,7 +61,7 @@ struct BackwardPass {
         units(padded<T>(shape.H)),
         inputs(padded<T>(shape.I)),
         block_steps(steps_of_block(shape.N)),
-        chunk_steps(steps_of_chunk()),
+        chunk_steps(min(full_chunk(), max(1, shape.T))),
         chunk_rows(chunk_steps * shape.N),
         state_stride(units + gap()),
         row_stride(how == Division::kRows ? units * C::slots + (call.threads > 1 ? gap() : 0) : C::slots * L),
@@ -91,22 +91,22 @@ struct BackwardPass {
   }
   PerMember take_member(Arena& arena) const {
     PerMember p = own ? take_panels(arena) : shared;
-    // of the widest groups there are: a shorter call that resumes may have wider ones
+    // of the widest groups there are: a shorter segment of the same call may have wider ones
     const Groups<T> widest_groups(shape.I, widest(shape.N), 1);
     p.dx_panel = arena.take<T>(call.dx.data ? shape.H * widest_groups.widest() * L : 0);
     return p;
   }
   int64_t right_columns() const { return max(call.dw_ih ? inputs : 0, call.dw_hh ? units : 0); }
-  // as of the longest chunk, so that it is the same for all segments of a call
+  // of a chunk that T does not cut short, so that it is the same for all segments of a call
   int64_t panel_bytes() const {
-    const int64_t rows = max(kChunkRows, shape.N);
+    const int64_t rows = full_chunk() * shape.N;
     return (units * C::h_count * shape.H + rows * right_columns()) * int64_t(sizeof(T));
   }
   size_t scratch_end() const { return members.at + size_t(call.threads) * member_bytes; }
   // Longer chunks where dw is large: each reads and writes it once.
-  int64_t steps_of_chunk() const {
+  int64_t full_chunk() const {
     const int64_t rows = max(kChunkRows, shape.H / 2);
-    return min(round_up(ceil_div(rows, max(1, shape.N)), block_steps), max(1, shape.T));
+    return round_up(ceil_div(rows, max(1, shape.N)), block_steps);
   }
   // Between the rows of different members, for what a core reads ahead beyond its own is taken from the core
   // that writes it. An odd number of lines, so that rows a power of two apart spread over a cache's sets.

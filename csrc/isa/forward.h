@@ -125,12 +125,11 @@ struct ForwardPass {
   // Unit blocks in a group: many where the rows are few, so that there are always enough sums under way.
   static int64_t widest(int64_t rows) { return max(kNarrow, kAccumulators / max(1, rows) / C::x_count); }
   // The same for the recurrence. Where one or two rows wait for weights that are more than the first cache
-  // holds, a group is a part of that cache: the step after begins with the group that it still has.
+  // holds, a group is a part of that cache if it can be: the step after begins with what is still there.
   int64_t widest_of_step(int64_t rows, int members) const {
-    const int64_t terms = C::h_count * shape.H + (call.panels ? C::x_count * shape.I : 0);
-    const int64_t bytes = terms * L * int64_t(sizeof(T)), blocks = units / L / members;
+    const int64_t bytes = C::h_count * shape.H * L * int64_t(sizeof(T)), blocks = units / L / members;
     const int64_t fit = kInFirstCache / bytes;
-    if (rows > 2 || fit < kNarrow || fit >= blocks) return widest(rows);
+    if (call.panels || rows > 2 || fit < kNarrow || fit >= blocks) return widest(rows);
     return min(widest(rows), fit);
   }
 
@@ -140,7 +139,7 @@ struct ForwardPass {
     const int64_t steps = steps_ahead(rows, m.count);
     const int dealt = how == Division::kUnits ? m.count : 1;
     const int64_t wide = widest_of_step(rows, dealt);
-    const Groups<T> x_groups(shape.H, call.panels ? wide : widest(rows * steps), dealt);
+    const Groups<T> x_groups(shape.H, call.panels || steps == 1 ? wide : widest(rows * steps), dealt);
     const Groups<T> groups(shape.H, wide, dealt);
     const Share x_share(how, schedule, shape.N, x_groups.count, m);
     const Share share(how, schedule, shape.N, groups.count, m);
@@ -182,8 +181,7 @@ struct ForwardPass {
         }
         for (int64_t i = share.group_begin; i < share.group_end; ++i) {
           // back and forth, so that what the caches hold of the weights is met first
-          const Group group =
-              groups[((s & 1) != 0) != call.goes_back ? share.group_end - 1 - (i - share.group_begin) : i];
+          const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
           const int64_t first = group.first * C::slots * L, values = group.size * C::slots * L;
           if (s == 0 && as_used) {
             if (steps == 1) pack(by_x, group);
@@ -214,7 +212,7 @@ struct ForwardPass {
 
   // The weights as later calls for as many sequences find them in call.panels.
   void pack_all() const {
-    const Groups<T> groups(shape.H, widest_of_step(shape.N, 1), 1);
+    const Groups<T> groups(shape.H, widest(shape.N), 1);
     for (int64_t g = 0; g < groups.count; ++g) {
       pack(factor_x(shared, false, -1), groups[g]);
       pack(factor_h(shared, false), groups[g]);
