@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +71,7 @@ class Peer(ABC):
 
     def release(self) -> None:
         """Give the system back what the library keeps of freed memory for calls to come."""
+        gc.collect()
 
     @abstractmethod
     def describe(self) -> dict[str, str]:

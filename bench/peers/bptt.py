@@ -32,6 +32,7 @@ class Bptt(Peer):
         self._functions = importlib.import_module(self.functions)
 
     def release(self) -> None:
+        super().release()
         self._bptt.free_memory()
 
     def describe(self) -> dict[str, str]:
