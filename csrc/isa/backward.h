@@ -17,7 +17,7 @@ template <class C, class T>
 struct BackwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kChunkRows = 512;
-  static constexpr int64_t kOwnRows = 64;  // of dx: enough for each member to pack w_ih for
+  static constexpr int64_t kOwnRows = 64;         // of dx: enough for each member to pack w_ih for
   static constexpr int64_t kOwnPanels = 4 << 20;  // bytes of panels that each member may have of its own
   static constexpr int64_t kLent = 1 << 20;       // bytes of dw_hh from which on it lends its place
 
