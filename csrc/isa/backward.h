@@ -17,9 +17,8 @@ template <class C, class T>
 struct BackwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kChunkRows = 512;
-  static constexpr int64_t kOwnRows = 64;         // of dx: enough for each member to pack w_ih for
-  static constexpr int64_t kOwnPanels = 4 << 20;  // bytes of panels that each member may have of its own
-  static constexpr int64_t kLent = 1 << 20;       // bytes of dw_hh from which on it lends its place
+  static constexpr int64_t kOwnRows = 64;    // of dx: enough for each member to pack w_ih for
+  static constexpr int64_t kLent = 1 << 20;  // bytes of dw_hh from which on it lends its place
 
   const Backward<T>& call;
   const Shape shape;
@@ -48,8 +47,7 @@ struct BackwardPass {
     T* dx_panel;  // of w_ih: one gate of one group
   } shared;
   const bool own;  // each member has its own
-  Arena members;
-  uintptr_t member_bytes;
+  Pieces members;
 
   BackwardPass(const Backward<T>& call, Arena arena)
       : call(call),
@@ -67,16 +65,16 @@ struct BackwardPass {
         row_stride(how == Division::kRows ? units * C::slots + (call.threads > 1 ? gap() : 0) : C::slots * L),
         block_stride(how == Division::kRows ? C::slots * L : chunk_rows * row_stride),
         own(how == Division::kRows && panel_bytes() <= kOwnPanels),
-        members(arena) {
+        members{arena, 0} {
     // What a call that resumes goes on with comes first: its place does not depend on T.
     dh = arena.take<T>(shape.N * state_stride);
     dc = arena.take<T>(C::has_c ? shape.N * state_stride : 0);
     db = arena.take<T>(units * C::slots);
     D = arena.take<T>(how == Division::kRows ? chunk_rows * row_stride : units / L * block_stride);
     if (!own) shared = take_panels(arena);
-    members = arena;
+    members.first = arena;
     take_member(arena);
-    member_bytes = arena.at - members.at;
+    members.bytes = arena.at - members.first.at;
   }
   PerMember take_panels(Arena& arena) const {
     // Where all is one chunk, dw_hh is written when the recurrence is over, and has the panels until then.
@@ -102,7 +100,6 @@ struct BackwardPass {
     const int64_t rows = full_chunk() * shape.N;
     return (units * C::h_count * shape.H + rows * right_columns()) * int64_t(sizeof(T));
   }
-  size_t scratch_end() const { return members.at + size_t(call.threads) * member_bytes; }
   // Longer chunks where dw is large: each reads and writes it once.
   int64_t full_chunk() const {
     const int64_t rows = max(kChunkRows, shape.H / 2);
@@ -126,8 +123,7 @@ struct BackwardPass {
     const Groups<T> groups(shape.H, widest(rows), how == Division::kUnits ? m.count : 1);
     const Groups<T> h_groups(shape.H, kMaxVectors, 1), x_groups(shape.I, kMaxVectors, 1);  // of dw
     const Share share(how, schedule, shape.N, groups.count, m);
-    Arena arena = members;
-    arena.at += uintptr_t(m.index) * member_bytes;
+    Arena arena = members.of(m.index);
     const PerMember mine = take_member(arena);
     const Member packer = own ? Member{0, 1, nullptr} : m;  // of panels: all of one's own, or a part for all
     prepare(mine, groups, share, m, packer);
@@ -463,7 +459,7 @@ struct BackwardPass {
 
 template <class C, class T>
 size_t backward_scratch(const Backward<T>& call) {
-  return BackwardPass<C, T>(call, Arena(nullptr)).scratch_end();
+  return BackwardPass<C, T>(call, Arena(nullptr)).members.end(call.threads);
 }
 
 template <class C, class T>

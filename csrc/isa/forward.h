@@ -17,7 +17,6 @@ struct ForwardPass {
   static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
   static constexpr int64_t kFewRows = 16;                             // of a step: too few to fill tiles with
   static constexpr int64_t kLongStep = 1 << 20;       // N*H*H of a step after which Ctrl-C is asked for
-  static constexpr int64_t kOwnPanels = 4 << 20;      // bytes of panels that each member may have of its own
   static constexpr int64_t kAheadRows = 128;          // made at once
   static constexpr int64_t kInFirstCache = 32 << 10;  // bytes of weights that stay there for a step
   static constexpr int64_t kResident = 512 << 10;     // bytes of weights that stay in a member's cache
@@ -42,12 +41,12 @@ struct ForwardPass {
     T *w_ih, *w_hh, *bias;
   };
   struct PerMember {
+    States<T> states;
+    Panels panels;
     const T** x;  // rows of the step, or of the steps ahead
     const T** h;  // rows of the step
     T** y;
     T* ahead;  // preactivations [row][unit block][slot][lane]
-    Panels panels;
-    States<T> states;
   };
 
   const Forward<T>& call;
@@ -62,8 +61,7 @@ struct ForwardPass {
   Kept<C, T> kept;
   States<T> shared_states;
   Panels shared;
-  Arena members;
-  uintptr_t member_bytes;
+  Pieces members;
 
   ForwardPass(const Forward<T>& call, Arena arena)
       : call(call),
@@ -80,9 +78,9 @@ struct ForwardPass {
                           ? kept.states
                           : States<T>(arena, how == Division::kRows ? Shape{} : shape, C::has_c, 0, nullptr)),
         shared(shared_panels(arena)),
-        members(arena) {
+        members{arena, 0} {
     take_member(arena);
-    member_bytes = arena.at - members.at;
+    members.bytes = arena.at - members.first.at;
   }
   static Kept<C, T> keep(const Forward<T>& call) {
     Arena arena(call.kept);
@@ -104,17 +102,13 @@ struct ForwardPass {
   // Members who take rows go from step to step with states of their own too, whatever is kept: what a core
   // reads ahead beyond its rows is taken from the core that writes them.
   PerMember take_member(Arena& arena) const {
-    PerMember p{
-        {}, {},     {},
-        {}, shared, how == Division::kRows ? States<T>(arena, shape, C::has_c, 0, nullptr) : shared_states};
-    if (own_panels) p.panels = take_panels(arena, shape);
-    p.x = arena.take<const T*>(max(shape.N, kAheadRows));
-    p.h = arena.take<const T*>(shape.N);
-    p.y = arena.take<T*>(shape.N);
-    p.ahead = arena.take<T>(kAheadRows * width);
-    return p;
+    return {how == Division::kRows ? States<T>(arena, shape, C::has_c, 0, nullptr) : shared_states,
+            own_panels ? take_panels(arena, shape) : shared,
+            arena.take<const T*>(max(shape.N, kAheadRows)),
+            arena.take<const T*>(shape.N),
+            arena.take<T*>(shape.N),
+            arena.take<T>(kAheadRows * width)};
   }
-  size_t scratch_end(int team) const { return members.at + size_t(team) * member_bytes; }
 
   // Steps whose input products a member of `count` makes at once.
   int64_t steps_ahead(int64_t rows, int count) const {
@@ -143,8 +137,7 @@ struct ForwardPass {
     const Groups<T> groups(shape.H, wide, dealt);
     const Share x_share(how, schedule, shape.N, x_groups.count, m);
     const Share share(how, schedule, shape.N, groups.count, m);
-    Arena arena = members;
-    arena.at += uintptr_t(m.index) * member_bytes;
+    Arena arena = members.of(m.index);
     const PerMember mine = take_member(arena);
     const bool once = shape.T == 1 && rows <= kMaxRows && !call.panels;
     const int64_t first = groups.begin(share.group_begin);
@@ -375,7 +368,7 @@ struct ForwardPass {
 
 template <class C, class T>
 size_t forward_scratch(const Forward<T>& call) {
-  return ForwardPass<C, T>(call, Arena(nullptr)).scratch_end(call.threads);
+  return ForwardPass<C, T>(call, Arena(nullptr)).members.end(call.threads);
 }
 
 template <class C, class T>

@@ -21,6 +21,21 @@ struct Arena {
   }
 };
 
+// Pieces of one block, as large as each other: one for each member of a team.
+struct Pieces {
+  Arena first;
+  uintptr_t bytes;
+
+  Arena of(int member) const {
+    Arena piece = first;
+    piece.at += uintptr_t(member) * bytes;
+    return piece;
+  }
+  size_t end(int team) const { return of(team).at; }
+};
+
+constexpr int64_t kOwnPanels = 4 << 20;  // bytes of panels that each member may have of its own
+
 template <class T>
 constexpr int64_t padded(int64_t n) {
   return round_up(n, kLanes<T>);
