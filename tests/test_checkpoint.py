@@ -70,12 +70,16 @@ def test_nothing_changes(impl: ModuleType, cell: Cell, team: int) -> None:
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU], ids=str)
-@pytest.mark.parametrize("H", [300, 33], ids=["by units", "by sequences"])
+@pytest.mark.parametrize(
+    ("inputs", "H"),
+    [(40, 300), (40, 33), (600, 33)],
+    ids=["by units", "by sequences", "by sequences, shared panels"],
+)
 @either_team
 def test_nothing_changes_in_large_steps(
-    compiled: ModuleType, cell: Cell, H: int, team: int
+    compiled: ModuleType, cell: Cell, inputs: int, H: int, team: int
 ) -> None:
-    problem = Case(cell, 150, 7, 40, H, "float32", ragged=True).problem()
+    problem = Case(cell, 150, 7, inputs, H, "float32", ragged=True).problem()
     expected = everything(compiled, cell, problem)
     assert_same(everything(compiled, cell, problem, checkpoint_every=20), expected)
 

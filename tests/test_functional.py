@@ -71,6 +71,7 @@ SIZES = [
     (300, 2, 3, 17),  # several chunks of time
     (300, 150, 2, 9),
     (1000, 1, 1, 16),
+    (130, 9, 513, 17),  # threads that take sequences share panels, in several chunks
 ]
 
 

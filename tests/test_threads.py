@@ -71,8 +71,8 @@ def test_a_wide_input_has_the_same_bits_for_every_team(cell: Cell, T: int) -> No
 
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_a_wide_inputs_gradients_have_the_same_bits_for_every_team(cell: Cell) -> None:
-    """Members who take rows gather together what could be over 4 MiB, a full chunk's inputs."""
-    case = Case(cell, 4, 9, (4 << 20) // (4 * 512) + 1, 17, "float32", ragged=True)
+    """Members who take rows gather together what could be over 1 MiB, a full chunk's inputs."""
+    case = Case(cell, 4, 9, (1 << 20) // (4 * 512) + 1, 17, "float32", ragged=True)
     forward, backward = case.problem()
     _core.set_always_share(False)
     expected = compute(functional, cell, forward, backward)

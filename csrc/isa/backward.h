@@ -5,8 +5,10 @@
 // stored for all steps.
 #pragma once
 
+#include "backward_scratch.h"
 #include "cells.h"
 #include "gradient_products.h"
+#include "panels.h"
 
 namespace bptt::BPTT_ISA {
 
@@ -56,7 +58,7 @@ struct BackwardPass {
 
       const int64_t dx_rows = call.dx.data ? rows_of_dx(share, a, b, m, mine.dx) : 0;
       if (call.dw_hh)
-        scratch.for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
+        for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
           pack_columns(mine.right, h_groups, row, kept.states.h + kept.states.index(s - 1, slot));
         });
       if (!scratch.own) m.barrier();
@@ -68,7 +70,7 @@ struct BackwardPass {
                                                        C::h_gate, a, b, fresh, m);
       if (call.dw_ih) {
         if (!scratch.own) m.barrier();
-        scratch.for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
+        for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
           const T* from = call.x.at(schedule.time(s, slot), schedule.sequence[slot]);
           pack_columns(mine.right, x_groups, row, from);
         });
@@ -175,6 +177,15 @@ struct BackwardPass {
     }
   }
 
+  // f(row, s, slot) for a member's part of the rows of steps a..b-1
+  template <class F>
+  BPTT_INLINE void for_rows(int64_t a, int64_t b, const Member& m, const F& f) const {
+    for (int64_t s = a; s < b; ++s) {
+      const int64_t n = schedule.count(s), end = part_begin(n, m.count, m.index + 1);
+      for (int64_t slot = part_begin(n, m.count, m.index); slot < end; ++slot)
+        f(scratch.row_of(a, s) + slot, s, slot);
+    }
+  }
   void pack_columns(T* panels, const Groups<T>& columns, int64_t row, const T* from) const {
     for (int64_t g = 0; g < columns.count; ++g)
       pack_row(panels + (columns.begin(g) * scratch.chunk_rows + row * columns.size(g)) * L, columns, g,
@@ -188,7 +199,7 @@ struct BackwardPass {
       return RowOfD<T>{scratch.gradients(0, scratch.row_of(a, s) + slot), out};
     };
     if (!scratch.own) {
-      scratch.for_rows(a, b, m, [&](int64_t row, int64_t s, int64_t slot) { list[row] = row_at(s, slot); });
+      for_rows(a, b, m, [&](int64_t row, int64_t s, int64_t slot) { list[row] = row_at(s, slot); });
       return scratch.row_of(a, b);
     }
     int64_t rows = 0;

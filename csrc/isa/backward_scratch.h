@@ -1,5 +1,5 @@
-// Scratch of the backward pass: what a call goes on with, and for one chunk of time the gradients of the
-// preactivations, D, and the panels they are multiplied with.
+// Scratch of the backward pass: how long a chunk of time is, what goes on from chunk to chunk, and for one of
+// them the gradients of the preactivations, D, and the panels they are multiplied with.
 //
 // D is laid out as [unit block][row (s, slot)][slot of the cell][lane], or where members take rows as
 // [row][unit block][slot of the cell][lane].
@@ -24,7 +24,8 @@ template <class C, class T>
 struct BackwardScratch {
   static constexpr int L = kLanes<T>;
   static constexpr int64_t kChunkRows = 512;
-  static constexpr int64_t kLent = 1 << 20;  // bytes of dw_hh from which on it lends its place
+  static constexpr int64_t kOwnPanels = 1 << 20;  // bytes that each member may have: a second cache's
+  static constexpr int64_t kLent = 1 << 20;       // bytes of dw_hh from which on it lends its place
 
   const Backward<T>& call;
   const Shape shape;
@@ -81,15 +82,6 @@ struct BackwardScratch {
   // the first row of step s in D, in a chunk that begins with step a
   int64_t row_of(int64_t a, int64_t s) const {
     return call.schedule.first_row[s] - call.schedule.first_row[a];
-  }
-  // f(row, s, slot) for a member's part of the rows of steps a..b-1
-  template <class F>
-  BPTT_INLINE void for_rows(int64_t a, int64_t b, const Member& m, const F& f) const {
-    for (int64_t s = a; s < b; ++s) {
-      const int64_t n = call.schedule.count(s), end = part_begin(n, m.count, m.index + 1);
-      for (int64_t slot = part_begin(n, m.count, m.index); slot < end; ++slot)
-        f(row_of(a, s) + slot, s, slot);
-    }
   }
 
  private:

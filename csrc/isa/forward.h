@@ -20,6 +20,7 @@ struct ForwardPass {
   static constexpr int64_t kAheadRows = 128;          // made at once
   static constexpr int64_t kInFirstCache = 32 << 10;  // bytes of weights that stay there for a step
   static constexpr int64_t kResident = 512 << 10;     // bytes of weights that stay in a member's cache
+  static constexpr int64_t kOwnPanels = 4 << 20;      // bytes of panels that each member may have of its own
 
   // One of the two products: with x or with h.
   struct Factor {
@@ -35,8 +36,8 @@ struct ForwardPass {
       return panels + (place < 0 ? group.first : place) * C::x_count * L * terms;
     }
   };
-  // Members who take rows have panels of their own: a core packs them in less time than it takes to fetch
-  // them from another core.
+  // Members who take rows have panels of their own, unless they are large: a core packs them in less time
+  // than it takes to fetch them from another core.
   struct Panels {
     T *w_ih, *w_hh, *bias;
   };

@@ -1,7 +1,7 @@
-// What a chunk of D, the gradients of the preactivations, is multiplied into: dx = D w_ih, dw_hh += D'
-// h_prev, dw_ih += D' x and the biases' sums. D is never transposed. Sums over rows are cut on a grid of
-// steps fixed from s = 0, and their blocks added in descending s, so that neither chunks nor threads change a
-// bit.
+// What D, the gradients of the preactivations, is multiplied into: step by step dh += D w_hh, which the
+// recurrence asks for, and chunk by chunk dx = D w_ih, dw_hh += D' h_prev, dw_ih += D' x and the biases'
+// sums. D is never transposed. Sums over rows are cut on a grid of steps fixed from s = 0, and their blocks
+// added in descending s, so that neither chunks nor threads change a bit.
 #pragma once
 
 #include "backward_scratch.h"

@@ -34,8 +34,6 @@ struct Pieces {
   size_t end(int team) const { return of(team).at; }
 };
 
-constexpr int64_t kOwnPanels = 1 << 20;  // bytes of panels that each member may have of its own
-
 template <class T>
 constexpr int64_t padded(int64_t n) {
   return round_up(n, kLanes<T>);

@@ -31,7 +31,7 @@ BPTT_INLINE int64_t part_begin(int64_t n, int64_t parts, int64_t i) { return n *
 
 // How value k of the left factor's row m is found.
 //   kRow:     row[m][k]
-//   kBlocked: row[m][(k / lanes) * stride + k % lanes]   (a row of D, see backward.h)
+//   kBlocked: row[m][(k / lanes) * stride + k % lanes]   (a row of D, see backward_scratch.h)
 //   kColumn:  row[0][k * stride + m]                     (D transposed)
 enum class Left { kRow, kBlocked, kColumn };
 
