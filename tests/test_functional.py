@@ -32,7 +32,7 @@ from cells import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from tolerances import assert_same_bits
+from tolerances import assert_close, assert_same_bits
 
 import bptt
 from bptt import _core, functional, reference
@@ -455,6 +455,24 @@ def test_any_number_of_threads(compiled: ModuleType, cell: Cell, dtype: str, rag
     for single, *others in zip(*found, strict=True):
         for other in others:
             assert_all_same_bits(other, single)
+
+
+# ---- sums over many rows
+
+
+def test_bias_gradients_over_many_rows(compiled: ModuleType) -> None:
+    """The identity network without weights: 76,800 rows of dy that are added as they are."""
+    dy = np.random.default_rng(0).random((300, 256, 17), dtype=np.float32)
+    w, b = np.zeros((17, 17), np.float32), np.zeros(17, np.float32)
+    x = np.zeros_like(dy)
+    _, _, cache = compiled.rnn_forward(x, w, w, b, b, nonlinearity="identity", training=True)
+    found = compiled.rnn_backward(cache, dy)
+    exact = dy.sum((0, 1), dtype=np.float64)
+    assert_close("bias sums", "float32", found.b_ih, exact, name="db_ih")
+    assert_close("bias sums", "float32", found.b_hh, exact, name="db_hh")
+    dy[0, 3, 1], dy[0, 3, 2] = np.inf, -np.inf  # at the first step: nothing goes on from there
+    summed = compiled.rnn_backward(cache, dy).b_ih
+    assert_same_bits(summed[1:3], np.array([np.inf, -np.inf], np.float32), "infinite sums")
 
 
 # ---- denormals

@@ -26,6 +26,8 @@ TOLERANCES = {
     # sums over all steps of all sequences
     ("weight gradients", "float32"): 5e-6,  # measured 9.4e-7, exploring 9.9e-7
     ("weight gradients", "float64"): 5e-14,  # measured 3.5e-15, exploring 1e-14
+    # db of 76,800 rows that are exact themselves
+    ("bias sums", "float32"): 1.5e-7,  # measured 2.5e-8; 4.9e-7 where blocks are one chain
     # layers against PyTorch in float64: outputs, states, all gradients
     ("layers", "float32"): 5e-6,  # measured 6.7e-7
     ("layers", "float64"): 1e-13,  # measured 2.6e-15

@@ -109,7 +109,7 @@ struct BackwardPass {
       begin(scratch.dh, call.dh_n);
       if constexpr (C::has_c) begin(scratch.dc, call.dc_n);
     }
-    clear(scratch.db, scratch.units * C::slots, m);
+    clear(scratch.db, 2 * scratch.units * C::slots, m);
   }
 
   static void clear(T* to, int64_t n, const Member& m) {
@@ -222,10 +222,9 @@ struct BackwardPass {
     }
     if (m.index > 0) return;
     for (int64_t block = 0; block < scratch.units / L; ++block) {
-      const T* sums = scratch.db + block * C::slots * L;
       const auto scatter = [&](T* to, int first, int gate, int j) {
         if (to)
-          store_first(to + gate * shape.H + block * L, load(sums + (first + j) * L),
+          store_first(to + gate * shape.H + block * L, exact_sum(scratch.bias_sum(block, first + j)),
                       min(L, shape.H - block * L));
       };
       for (int j = 0; j < C::x_count; ++j) scatter(call.db_ih, C::x_first, C::x_gate(j), j);

@@ -36,7 +36,7 @@ struct BackwardScratch {
   const int64_t state_stride;  // from row to row of dh and dc, the same for all segments of a call
   const int64_t row_stride, block_stride;  // of D
   T *D, *dh, *dc;
-  T* db;  // [unit block][slot of the cell][lane]
+  T* db;  // [unit block][slot of the cell][sum, what rounding has taken from it][lane]
   // Members who take rows have all of these of their own, unless they are large, others the last: what one
   // core has written costs another more to fetch than it costs to make.
   struct PerMember {
@@ -65,7 +65,7 @@ struct BackwardScratch {
     // What a call that resumes goes on with comes first: its place does not depend on T.
     dh = arena.take<T>(shape.N * state_stride);
     dc = arena.take<T>(C::has_c ? shape.N * state_stride : 0);
-    db = arena.take<T>(units * C::slots);
+    db = arena.take<T>(2 * units * C::slots);
     D = arena.take<T>(how == Division::kRows ? chunk_rows * row_stride : units / L * block_stride);
     if (!own) shared = take_panels(arena);
     members.first = arena;
@@ -79,6 +79,7 @@ struct BackwardScratch {
   }
 
   T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * row_stride; }
+  T* bias_sum(int64_t block, int slot) const { return db + (block * C::slots + slot) * 2 * L; }
   // the first row of step s in D, in a chunk that begins with step a
   int64_t row_of(int64_t a, int64_t s) const {
     return call.schedule.first_row[s] - call.schedule.first_row[a];

@@ -9,6 +9,20 @@
 
 namespace bptt::BPTT_ISA {
 
+// sum[0] += x, and sum[1] += what rounding has taken away
+template <class T>
+BPTT_INLINE void add_exactly(T* sum, vec<T> x) {
+  const vec<T> before = load(sum), after = before + x, added = after - before;
+  store(sum, after);
+  store(sum + kLanes<T>, load(sum + kLanes<T>) + ((before - (after - added)) + (x - added)));
+}
+// where the sum is infinite, nothing is known of what was taken away
+template <class T>
+BPTT_INLINE vec<T> exact_sum(const T* sum) {
+  const vec<T> taken = load(sum + kLanes<T>);
+  return load(sum) + select<T>(taken == taken, taken, vec<T>{});
+}
+
 // f(tile) for n rows of an array at the columns of a group: the rows themselves, or a padded tile in their
 // place where the group's last vector is not full
 template <class T, class F>
@@ -131,6 +145,8 @@ struct GradientProducts {
     }
   }
 
+  // Blocks are added with what rounding takes away kept beside the sum (Knuth, TAOCP 2, 4.2.2): there are as
+  // many of them as there are rows, and no product to hide behind.
   void bias_gradients(int64_t a, int64_t b, const Member& m) const {
     const int64_t blocks = scratch.units / L;
     for (int64_t block = part_begin(blocks, m.count, m.index);
@@ -141,8 +157,7 @@ struct GradientProducts {
         for (int64_t r = 0; r < rows; ++r, from += scratch.row_stride)
 #pragma GCC unroll 4
           for (int j = 0; j < C::slots; ++j) sum[j] += load(from + j * L);
-        T* to = scratch.db + block * C::slots * L;
-        for (int j = 0; j < C::slots; ++j) store(to + j * L, load(to + j * L) + sum[j]);
+        for (int j = 0; j < C::slots; ++j) add_exactly(scratch.bias_sum(block, j), sum[j]);
       });
   }
 
