@@ -87,8 +87,7 @@ class Worker:
         short = replace(case, shape=(2, *case.shape[1:]))
         first, call = (self._peer.both(c, cell, inputs.make(c, cell)) for c in (short, case))
         first.run()
-        self._peer.release()
-        result, taken = resident.peak(call.run)
+        result, taken = resident.peak(call.run, self._peer.release)
         return taken - sum(array.nbytes for array in call.named(result).values())
 
     def stream(self, case: Case, cell: str) -> dict[str, Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +47,8 @@ class Peer(ABC):
     layers: ClassVar[bool] = False  # takes several layers, both directions of time, and lengths
     forced: ClassVar[Mapping[str, Mapping[str, str]]] = {}  # {ISA: environment that holds it to it}
     every: ClassVar[int] = 1  # is timed in each so-many-th round; above 1 for what is very slow
+    # gives the system back what the library keeps of freed memory for calls to come, if it can
+    release: Callable[[], None] | None = None
 
     @classmethod
     def installed(cls) -> bool:
@@ -68,10 +69,6 @@ class Peer(ABC):
     def take(self, way: str) -> None:
         """Go one of `ways` from now on."""
         assert way == "", f"{self.name} has no ways"
-
-    def release(self) -> None:
-        """Give the system back what the library keeps of freed memory for calls to come."""
-        gc.collect()
 
     @abstractmethod
     def describe(self) -> dict[str, str]:

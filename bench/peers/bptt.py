@@ -30,10 +30,7 @@ class Bptt(Peer):
     def __init__(self, threads: int) -> None:
         self._bptt = importlib.import_module("bptt")
         self._functions = importlib.import_module(self.functions)
-
-    def release(self) -> None:
-        super().release()
-        self._bptt.free_memory()
+        self.release = self._bptt.free_memory
 
     def describe(self) -> dict[str, str]:
         core = importlib.import_module("bptt._core")

@@ -145,8 +145,8 @@ struct GradientProducts {
     }
   }
 
-  // Blocks are added with what rounding takes away kept beside the sum (Knuth, TAOCP 2, 4.2.2): there are as
-  // many of them as there are rows, and no product to hide behind.
+  // Blocks are added with what rounding takes away kept beside the sum (Knuth, TAOCP 2, 4.2.2): over many
+  // blocks one chain of additions would be the largest error of all.
   void bias_gradients(int64_t a, int64_t b, const Member& m) const {
     const int64_t blocks = scratch.units / L;
     for (int64_t block = part_begin(blocks, m.count, m.index);
