@@ -1,5 +1,5 @@
-// The only interface between the binding and the kernels: plain aggregates, and struct Kernels, the table of
-// function pointers that one instruction set fills.
+// The only interface between the kernels and all else: the list of cells, plain aggregates, and struct Kernels,
+// the table of function pointers that one instruction set fills.
 //
 // Axes: T steps, N sequences, I inputs, H hidden units, G gates. A sequence of length l is processed in its
 // own order s = 0..l-1; step s stands at time t = s, or t = l-1-s if reversed.
@@ -13,10 +13,40 @@
 
 namespace bptt {
 
-enum class Cell { kRnn, kLstm, kGru };
-constexpr int kCells = 3;
+// The cells: a name, Python's name, gates, states, and letters for what is saved for the backward pass beside
+// the gates. What they compute is in isa/cells.h.
+#define BPTT_CELLS(X)       \
+  X(Rnn, "rnn", 1, 1, "")   \
+  X(Lstm, "lstm", 4, 2, "") \
+  X(Gru, "gru", 3, 1, "q")
 
+enum class Cell {
+#define BPTT_CELL(Name, ...) k##Name,
+  BPTT_CELLS(BPTT_CELL)
+#undef BPTT_CELL
+};
+struct CellInfo {
+  const char* name;
+  int gates, states;
+  const char* beside;  // the gates
+};
+constexpr CellInfo kCellInfo[] = {
+#define BPTT_CELL(Name, name, gates, states, beside) {name, gates, states, beside},
+    BPTT_CELLS(BPTT_CELL)
+#undef BPTT_CELL
+};
+constexpr int kCells = sizeof(kCellInfo) / sizeof(CellInfo);
+constexpr int kMostStates = 2, kMostSaved = 4;
+BPTT_INLINE constexpr const CellInfo& info(Cell cell) { return kCellInfo[int(cell)]; }
+
+// Options of each cell, by its name.
 enum class Nonlinearity { kTanh, kRelu, kLeakyRelu, kSigmoid, kIdentity };
+struct RnnOptions {
+  Nonlinearity nonlinearity;
+  double slope;  // of leaky_relu
+};
+struct LstmOptions {};
+struct GruOptions {};
 
 struct Shape {
   int64_t T, N, I, H;
@@ -57,20 +87,19 @@ template <class T>
 struct Call {
   Shape shape;
   Schedule schedule;
-  Nonlinearity nonlinearity;  // of the RNN
-  T slope;                    // of leaky_relu
-  int threads;                // at most; scratch has room for so many
-  bool (*stop)();             // asked between chunks of time by the calling thread: shall the call end early?
-  Sequences<const T> x;       // (T,N,I)
-  const T *w_ih, *w_hh;       // (G*H,I), (G*H,H); null with panels
+  const void* options;   // those of the cell
+  int threads;           // at most; scratch has room for so many
+  bool (*stop)();        // asked between chunks of time by the calling thread: shall the call end early?
+  Sequences<const T> x;  // (T,N,I)
+  const T *w_ih, *w_hh;  // (G*H,I), (G*H,H); null with panels
 };
 
 template <class T>
 struct Forward : Call<T> {
   const T *b_ih, *b_hh;  // (G*H), or null
-  const T *h_0, *c_0;    // (N,H), or null
-  Sequences<T> y;        // (T,N,H), or data null
-  T *h_n, *c_n;          // (N,H), or null
+  const T* before[kMostStates];  // (N,H) the states h, c, or null
+  Sequences<T> y;                // (T,N,H), or data null
+  T* after[kMostStates];         // (N,H), or null
   void* kept;            // kept_bytes for the same kernels' backward pass, or null
   void* panels;          // panel_bytes with the weights, packed before for as many sequences, or null. Then
                          // the call uses one thread, and no weights and biases
@@ -81,29 +110,32 @@ template <class T>
 struct Backward : Call<T> {
   const void* kept;
   Sequences<const T> dy;  // (T,N,H), or data null
-  const T *dh_n, *dc_n;   // (N,H), or null
+  const T* dafter[kMostStates];  // (N,H), or null
   Sequences<T> dx;        // (T,N,I); each of these is null where it is not asked for
   T *dw_ih, *dw_hh;       // (G*H,I), (G*H,H)
   T *db_ih, *db_hh;       // (G*H)
-  T *dh_0, *dc_0;         // (N,H)
+  T* dbefore[kMostStates];  // (N,H)
   Sequences<T> dh;        // (T,N,H), of h after each step: dy and what comes back from the steps after it
   void* scratch;
-  bool resumes;  // the call before, with the same scratch, was for the steps that follow these: dh_n and dc_n
-                 // are what it left there, and sums go on. They are in their places when step 0 is done
+  bool resumes;  // the call before, with the same scratch, was for the steps that follow these: dafter is
+                 // what it left there, and sums go on. They are in their places when step 0 is done
 };
 
 // Copies of what was kept, in the reference's layout.
 template <class T>
 struct Unpacked {
-  T* gates;  // (T,N,G,H)
-  T* q;      // (T,N,H), GRU
-  T* h;      // (T+1,N,H)
-  T* c;      // (T+1,N,H), LSTM
+  struct Rows {
+    T* data;         // of row (t,n) from data + (t*N + n) * stride on: (H)
+    int64_t stride;
+  };
+  Rows saved[kMostSaved];   // as many as the cell saves: its gates, then what is beside them
+  T* states[kMostStates];   // (T+1,N,H)
 };
 
 // Kernels neither allocate nor throw. They return false if stop() ended them.
 template <class T>
 struct CellKernels {
+  int saved;  // values a unit and step, beside the states
   size_t (*kept_bytes)(const Shape&, int64_t rows);
   size_t (*forward_scratch)(const Forward<T>&);
   bool (*forward)(const Forward<T>&);
@@ -142,25 +174,27 @@ struct MathKernels {
   void (*tanh)(const T* x, T* y, int64_t n);
 };
 
+// What one instruction set has for one dtype.
+template <class T>
+struct Table {
+  CellKernels<T> cells[kCells];
+  OptimKernels<T> optim;
+  MathKernels<T> math;
+};
+
 struct Kernels {
   const char* name;
   int lanes_f32;  // a measure of this instruction set's speed, for deciding about threads
-  CellKernels<float> f32[kCells];
-  CellKernels<double> f64[kCells];
-  OptimKernels<float> optim_f32;
-  OptimKernels<double> optim_f64;
-  MathKernels<float> math_f32;
-  MathKernels<double> math_f64;
-};
+  Table<float> f32;
+  Table<double> f64;
 
-namespace baseline {
-extern const Kernels kernels;
-}
-namespace avx2 {
-extern const Kernels kernels;
-}
-namespace avx512 {
-extern const Kernels kernels;
-}
+  template <class T>
+  const Table<T>& table() const {
+    if constexpr (sizeof(T) == sizeof(float))
+      return f32;
+    else
+      return f64;
+  }
+};
 
 }  // namespace bptt

@@ -1,7 +1,7 @@
 // Back-propagation through time: one driver for all cells.
 //
-// Time goes backwards in chunks. Within a chunk the recurrence makes the gradients of the preactivations, D;
-// then, while D is in cache, it is the left factor of everything else (gradient_products.h). It is never
+// Time goes backwards in chunks. Within a chunk the recurrence makes the gradients of the preactivations, D,
+// step by step and, for a cell of several phases, from its last phase to its first; then, while D is in cache, it is the left factor of everything else (gradient_products.h). It is never
 // stored for all steps.
 #pragma once
 
@@ -15,6 +15,7 @@ namespace bptt::BPTT_ISA {
 template <class C, class T>
 struct BackwardPass {
   static constexpr int L = kLanes<T>;
+  static constexpr int kPhases = Phases<C>::count;
   using PerMember = typename BackwardScratch<C, T>::PerMember;
 
   const BackwardScratch<C, T> scratch;
@@ -22,7 +23,7 @@ struct BackwardPass {
   const Backward<T>& call = scratch.call;
   const Shape& shape = scratch.shape;
   const Schedule& schedule = scratch.call.schedule;
-  const C cell{call};
+  const C cell{*static_cast<const typename C::Options*>(call.options)};
   const Kept<C, T> kept = keep(call);
   Stop stop{};
 
@@ -48,26 +49,38 @@ struct BackwardPass {
       if (schedule.count(a) == 0) continue;
       for (int64_t s = b - 1; s >= a; --s) {
         for (int64_t g = share.group_begin; g < share.group_end; ++g) {
-          if (s + 1 < b) recur(mine.w_hh, groups, g, share, a, s + 1);
+          if (s + 1 < b) multiply_back<0>(mine.w_hh, groups, g, share, a, s + 1, scratch.dstates[0]);
           pointwise(groups, g, share, a, s);
         }
         if (share.waits) m.barrier();
+        for_each_index<1, kPhases>([&](auto done) {
+          constexpr int phase = kPhases - done;
+          for (int64_t g = share.group_begin; g < share.group_end; ++g) {
+            multiply_back<phase>(mine.w_hh, groups, g, share, a, s, scratch.dleft);
+            part_pointwise<phase - 1>(groups, g, share, a, s);
+          }
+          if (share.waits) m.barrier();
+        });
       }
       for (int64_t g = share.group_begin; leads_back(a) && g < share.group_end; ++g)
-        recur(mine.w_hh, groups, g, share, a, a);
+        multiply_back<0>(mine.w_hh, groups, g, share, a, a, scratch.dstates[0]);
 
       const int64_t dx_rows = call.dx.data ? rows_of_dx(share, a, b, m, mine.dx) : 0;
-      if (call.dw_hh)
-        for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
-          pack_columns(mine.right, h_groups, row, kept.states.h + kept.states.index(s - 1, slot));
-        });
+      if (call.dw_hh) pack_left<0>(mine, h_groups, a, b, packer);
       if (!scratch.own) m.barrier();
       if (dx_rows > 0) products.input_gradients(mine.dx, mine.dx_panel, dx_rows, packer);
       if (scratch.own) m.barrier();
       if (call.db_ih || call.db_hh) products.bias_gradients(a, b, m);
-      if (call.dw_hh)
-        products.template weight_gradients<C::h_count>(h_groups, mine.right, call.dw_hh, C::h_first,
-                                                       C::h_gate, a, b, fresh, m);
+      for_each_index<0, kPhases>([&](auto phase) {
+        if (!call.dw_hh) return;
+        if constexpr (phase > 0) {
+          if (!scratch.own) m.barrier();
+          pack_left<phase>(mine, h_groups, a, b, packer);
+          if (!scratch.own) m.barrier();
+        }
+        products.template weight_gradients<C::phases[phase].count>(h_groups, mine.right, call.dw_hh,
+                                                                   C::phases[phase], a, b, fresh, m);
+      });
       if (call.dw_ih) {
         if (!scratch.own) m.barrier();
         for_rows(a, b, packer, [&](int64_t row, int64_t s, int64_t slot) {
@@ -75,8 +88,7 @@ struct BackwardPass {
           pack_columns(mine.right, x_groups, row, from);
         });
         if (!scratch.own) m.barrier();
-        products.template weight_gradients<C::x_count>(x_groups, mine.right, call.dw_ih, C::x_first,
-                                                       C::x_gate, a, b, fresh, m);
+        products.template weight_gradients<C::x.count>(x_groups, mine.right, call.dw_ih, C::x, a, b, fresh, m);
       }
       fresh = false;
       stop.tell(m, chunk, call.stop);
@@ -92,11 +104,11 @@ struct BackwardPass {
 
  private:
   // whether anything asks for the gradient of the state before step s
-  bool leads_back(int64_t s) const { return schedule.begin + s > 0 || call.dh_0; }
+  bool leads_back(int64_t s) const { return schedule.begin + s > 0 || call.dbefore[0]; }
 
   void prepare(const PerMember& mine, const Groups<T>& groups, const Share& share, const Member& m,
                const Member& packer) const {
-    if (shape.T > 1 || leads_back(0)) pack_weights(mine.w_hh, groups, packer);
+    if (shape.T > 1 || kPhases > 1 || leads_back(0)) pack_weights(mine.w_hh, groups, packer);
     clear_past_end(schedule, shape, call.dx, shape.I, m);
     clear_past_end(schedule, shape, call.dh, shape.H, m);
     if (call.resumes) return;
@@ -106,8 +118,7 @@ struct BackwardPass {
         copy_units(groups, share.group_begin, share.group_end, to + slot * scratch.state_stride,
                    from ? from + n * shape.H : nullptr);
       };
-      begin(scratch.dh, call.dh_n);
-      if constexpr (C::has_c) begin(scratch.dc, call.dc_n);
+      for (int i = 0; i < C::states; ++i) begin(scratch.dstates[i], call.dafter[i]);
     }
     clear(scratch.db, 2 * scratch.units * C::slots, m);
   }
@@ -117,28 +128,30 @@ struct BackwardPass {
     if (to && end > begin) memset(to + begin, 0, size_t(end - begin) * sizeof(T));
   }
 
-  // w_hh as [group][gate][unit][vector][lane]: its rows as they are
+  // w_hh as [group][gate, phase after phase][unit][vector][lane]: its rows as they are
   void pack_weights(T* panels, const Groups<T>& columns, const Member& m) const {
-    const int64_t rows = C::h_count * shape.H;
+    const int64_t rows = Phases<C>::products * shape.H;
     for (int64_t k = part_begin(rows, m.count, m.index); k < part_begin(rows, m.count, m.index + 1); ++k) {
-      const T* row = call.w_hh + (C::h_gate(int(k / shape.H)) * shape.H + k % shape.H) * shape.H;
+      const T* row = call.w_hh + (Phases<C>::gate(int(k / shape.H)) * shape.H + k % shape.H) * shape.H;
       for (int64_t g = 0; g < columns.count; ++g)
         pack_row(panels + (columns.begin(g) * rows + k * columns.size(g)) * L, columns, g, row);
     }
   }
 
-  // dh_{s-1} += D_s w_hh, for the units of a group
-  void recur(const T* w_hh, const Groups<T>& groups, int64_t g, const Share& share, int64_t a,
-             int64_t s) const {
+  // dleft += D_s w_hh of a phase, for the units of a group: for the first phase dh of the step before
+  template <int phase>
+  void multiply_back(const T* w_hh, const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s,
+                     T* dleft) const {
     const int64_t size = groups.size(g) * shape.H * L;
-    const T* panels = w_hh + groups.begin(g) * C::h_count * shape.H * L;
-    products.template multiply<C::h_count>(
-        groups, g, [&](int j) { return panels + j * size; }, C::h_first, share.slots.below(schedule.count(s)),
-        false,
+    const T* panels = w_hh + groups.begin(g) * Phases<C>::products * shape.H * L +
+                      Phases<C>::products_before(phase) * size;
+    products.template multiply<C::phases[phase].count>(
+        groups, g, [&](int j) { return panels + j * size; }, C::phases[phase].first,
+        share.slots.below(schedule.count(s)), phase > 0,
         [&](int64_t j) {
           const int64_t slot = share.slots.slot(j);
           return RowOfD<T>{scratch.gradients(0, scratch.row_of(a, s) + slot),
-                           scratch.dh + slot * scratch.state_stride};
+                           dleft + slot * scratch.state_stride};
         },
         [](T* const* out, int64_t, bool, const auto& f) { f(out); });
   }
@@ -149,32 +162,59 @@ struct BackwardPass {
     for (int64_t j = 0; j < n; ++j) {
       const int64_t slot = share.slots.slot(j);
       const int64_t previous = kept.states.index(s - 1, slot), now = kept.states.index(s, slot);
+      const int64_t carried = slot * scratch.state_stride;
       const T* dy = call.dy.data ? call.dy.at(schedule.time(s, slot), schedule.sequence[slot]) : nullptr;
       T* dh_t = call.dh.data ? call.dh.at(schedule.time(s, slot), schedule.sequence[slot]) : nullptr;
       for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) {
         const int64_t unit = b * L;
-        T* carried_h = scratch.dh + slot * scratch.state_stride + unit;
         vec<T> v[C::saved + 1], da[C::slots];
-        const T* values = kept.values(schedule, s, b, slot);
-#pragma GCC unroll 4
-        for (int k = 0; k < C::saved; ++k) v[k] = load(values + k * L);
-        State<T> p(load(kept.states.h + previous + unit)), state(load(kept.states.h + now + unit));
-        State<T> ds(load(carried_h));
+        load_saved(v, s, b, slot);
+        State<T> p = load_states(kept.states.rows, previous + unit);
+        State<T> state = load_states(kept.states.rows, now + unit);
+        State<T> ds = load_states(scratch.dstates, carried + unit);
         if (dy) ds.h += load_first(dy + unit, groups.lanes(b));
         if (dh_t) store_first(dh_t + unit, ds.h, groups.lanes(b));
-        if constexpr (C::has_c) {
-          p.c = load(kept.states.c + previous + unit);
-          state.c = load(kept.states.c + now + unit);
-          ds.c = load(scratch.dc + slot * scratch.state_stride + unit);
-        }
         const State<T> dp = cell.backward(v, p, state, ds, da);
-        store(carried_h, dp.h);
-        if constexpr (C::has_c) store(scratch.dc + slot * scratch.state_stride + unit, dp.c);
+#pragma GCC unroll 4
+        for (int i = 0; i < C::states; ++i) store(scratch.dstates[i] + carried + unit, dp[i]);
         T* to = scratch.gradients(b, scratch.row_of(a, s) + slot);
 #pragma GCC unroll 4
         for (int k = 0; k < C::slots; ++k) store(to + k * L, da[k]);
       }
     }
+  }
+  // the same of a phase before the last, whose slots of D are there as far as dleft does not matter to them
+  template <int phase>
+  void part_pointwise(const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s) const {
+    const int64_t n = share.slots.below(schedule.count(s));
+    for (int64_t j = 0; j < n; ++j) {
+      const int64_t slot = share.slots.slot(j), previous = kept.states.index(s - 1, slot);
+      const int64_t carried = slot * scratch.state_stride;
+      for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) {
+        vec<T> v[C::saved + 1], da[C::slots];
+        load_saved(v, s, b, slot);
+        T* D = scratch.gradients(b, scratch.row_of(a, s) + slot);
+        for (int k = 0; k < C::slots; ++k) da[k] = load(D + k * L);
+        const State<T> dp = cell.template part_backward<phase>(
+            v, load_states(kept.states.rows, previous + b * L), load(scratch.dleft + carried + b * L), da);
+        for (int i = 0; i < C::states; ++i) {
+          T* to = scratch.dstates[i] + carried + b * L;
+          store(to, load(to) + dp[i]);
+        }
+        for (int k = 0; k < C::slots; ++k) store(D + k * L, da[k]);
+      }
+    }
+  }
+  BPTT_INLINE void load_saved(vec<T>* v, int64_t s, int64_t block, int64_t slot) const {
+    const T* values = kept.values(schedule, s, block, slot);
+#pragma GCC unroll 4
+    for (int k = 0; k < C::saved; ++k) v[k] = load(values + k * L);
+  }
+  BPTT_INLINE static State<T> load_states(T* const* rows, int64_t at) {
+    State<T> state;
+#pragma GCC unroll 4
+    for (int i = 0; i < C::states; ++i) state[i] = load(rows[i] + at);
+    return state;
   }
 
   // f(row, s, slot) for a member's part of the rows of steps a..b-1
@@ -190,6 +230,25 @@ struct BackwardPass {
     for (int64_t g = 0; g < columns.count; ++g)
       pack_row(panels + (columns.begin(g) * scratch.chunk_rows + row * columns.size(g)) * L, columns, g,
                from);
+  }
+
+  // panels of what a phase has multiplied
+  template <int phase>
+  void pack_left(const PerMember& mine, const Groups<T>& groups, int64_t a, int64_t b, const Member& m) const {
+    for_rows(a, b, m, [&](int64_t row, int64_t s, int64_t slot) {
+      const int64_t previous = kept.states.index(s - 1, slot);
+      const T* left = kept.states.rows[0] + previous;
+      if constexpr (phase > 0) {
+        left = mine.left;
+        for (int64_t block = 0; block < scratch.units / L; ++block) {
+          vec<T> v[C::saved + 1];
+          load_saved(v, s, block, slot);
+          store(mine.left + block * L,
+                cell.template left<phase>(v, load_states(kept.states.rows, previous + block * L)));
+        }
+      }
+      pack_columns(mine.right, groups, row, left);
+    });
   }
 
   // Lists a chunk's rows of dx: those that the member itself has made, or all for all.
@@ -217,18 +276,17 @@ struct BackwardPass {
           copy_units(groups, share.group_begin, share.group_end, to + n * shape.H,
                      from + slot * scratch.state_stride);
       };
-      end(call.dh_0, scratch.dh);
-      if constexpr (C::has_c) end(call.dc_0, scratch.dc);
+      for (int i = 0; i < C::states; ++i) end(call.dbefore[i], scratch.dstates[i]);
     }
     if (m.index > 0) return;
     for (int64_t block = 0; block < scratch.units / L; ++block) {
-      const auto scatter = [&](T* to, int first, int gate, int j) {
-        if (to)
-          store_first(to + gate * shape.H + block * L, exact_sum(scratch.bias_sum(block, first + j)),
-                      min(L, shape.H - block * L));
+      const auto scatter = [&](T* to, const GateSlots& slots) {
+        for (int j = 0; to && j < slots.count; ++j)
+          store_first(to + slots.gate[j] * shape.H + block * L,
+                      exact_sum(scratch.bias_sum(block, slots.first + j)), min(L, shape.H - block * L));
       };
-      for (int j = 0; j < C::x_count; ++j) scatter(call.db_ih, C::x_first, C::x_gate(j), j);
-      for (int j = 0; j < C::h_count; ++j) scatter(call.db_hh, C::h_first, C::h_gate(j), j);
+      scatter(call.db_ih, C::x);
+      for (const GateSlots& phase : C::phases) scatter(call.db_hh, phase);
     }
   }
 };

@@ -5,6 +5,7 @@
 // [row][unit block][slot of the cell][lane].
 #pragma once
 
+#include "cells.h"
 #include "layout.h"
 
 namespace bptt::BPTT_ISA {
@@ -23,6 +24,7 @@ inline int64_t widest_group(int64_t rows) { return max(kMaxVectors, kAccumulator
 template <class C, class T>
 struct BackwardScratch {
   static constexpr int L = kLanes<T>;
+  static constexpr int kPhases = Phases<C>::count;
   static constexpr int64_t kChunkRows = 512;
   static constexpr int64_t kOwnPanels = 1 << 20;  // bytes that each member may have: a second cache's
   static constexpr int64_t kLent = 1 << 20;       // bytes of dw_hh from which on it lends its place
@@ -33,9 +35,11 @@ struct BackwardScratch {
   const int64_t units, inputs;  // padded
   const int64_t block_steps;    // steps in one block of a sum over rows
   const int64_t chunk_steps, chunk_rows;
-  const int64_t state_stride;  // from row to row of dh and dc, the same for all segments of a call
+  const int64_t state_stride;  // from row to row of dstates, the same for all segments of a call
   const int64_t row_stride, block_stride;  // of D
-  T *D, *dh, *dc;
+  T* D;
+  T* dstates[kMostStates];  // (N, state_stride)
+  T* dleft;                 // the same, of what a phase leaves for the next
   T* db;  // [unit block][slot of the cell][sum, what rounding has taken from it][lane]
   // Members who take rows have all of these of their own, unless they are large, others the last: what one
   // core has written costs another more to fetch than it costs to make.
@@ -44,6 +48,7 @@ struct BackwardScratch {
     T* right;       // panels of a chunk's previous states, then of its inputs
     RowOfD<T>* dx;  // its rows
     T* dx_panel;    // of w_ih: one gate of one group
+    T* left;        // a row of a phase's left vector
   } shared;
   const bool own;  // each member has its own
   Pieces members;
@@ -63,10 +68,10 @@ struct BackwardScratch {
         own(how == Division::kRows && panel_bytes() <= kOwnPanels),
         members{arena, 0} {
     // What a call that resumes goes on with comes first: its place does not depend on T.
-    dh = arena.take<T>(shape.N * state_stride);
-    dc = arena.take<T>(C::has_c ? shape.N * state_stride : 0);
+    for (int i = 0; i < C::states; ++i) dstates[i] = arena.take<T>(shape.N * state_stride);
     db = arena.take<T>(2 * units * C::slots);
     D = arena.take<T>(how == Division::kRows ? chunk_rows * row_stride : units / L * block_stride);
+    dleft = arena.take<T>(kPhases > 1 ? shape.N * state_stride : 0);
     if (!own) shared = take_panels(arena);
     members.first = arena;
     take_member(arena);
@@ -88,7 +93,7 @@ struct BackwardScratch {
  private:
   PerMember take_panels(Arena& arena) const {
     // Where all is one chunk, dw_hh is written when the recurrence is over, and has the panels until then.
-    const int64_t panels = units * C::h_count * shape.H;
+    const int64_t panels = units * Phases<C>::products * shape.H;
     const bool lent = !own && call.dw_hh && !call.resumes && chunk_steps >= shape.T && units == shape.H &&
                       panels * int64_t(sizeof(T)) >= kLent;
     PerMember p{};
@@ -102,13 +107,14 @@ struct BackwardScratch {
     // of the widest groups there are: a shorter segment of the same call may have wider ones
     const Groups<T> widest_groups(shape.I, widest_group(shape.N), 1);
     p.dx_panel = arena.take<T>(call.dx.data ? shape.H * widest_groups.widest() * L : 0);
+    p.left = arena.take<T>(kPhases > 1 ? units : 0);
     return p;
   }
   int64_t right_columns() const { return max(call.dw_ih ? inputs : 0, call.dw_hh ? units : 0); }
   // of a chunk that T does not cut short, so that it is the same for all segments of a call
   int64_t panel_bytes() const {
     const int64_t rows = full_chunk() * shape.N;
-    return (units * C::h_count * shape.H + rows * right_columns()) * int64_t(sizeof(T));
+    return (units * Phases<C>::products * shape.H + rows * right_columns()) * int64_t(sizeof(T));
   }
   // Longer chunks where dw is large: each reads and writes it once.
   int64_t full_chunk() const {

@@ -1,32 +1,50 @@
-// The cells: each one a layout and its two pointwise functions, side by side.
+// The cells: each one a layout and its pointwise functions, forward and backward side by side.
 //
-// A tile of preactivations has `slots` vectors for each unit: those from x (x_count of them from x_first on,
-// belonging to the gates x_gate) and those from h. Only the GRU has slots that get one product alone,
-// because its reset gate stands between W_hn h + b_hn and the sum. Gradients of preactivations use the same
-// slots. p is the previous state, s the new one, v what the backward pass needs.
+// A tile of preactivations has `slots` vectors for each unit. `x` says which of them get the product of the
+// input with which gates' weights; a phase says the same of a left vector, the state h for the first. Only
+// the GRU has slots that get one product alone, because its reset gate stands between W_hn h + b_hn and the
+// sum. Gradients of preactivations use the same slots. p is the previous state, s the new one, v what the
+// backward pass needs.
+//
+// A cell of several phases has a function `part<i>` for each but the last, which puts activated values in the
+// place of the preactivations of its slots, and `left<i>`, the left vector of phase i > 0 from these values;
+// they are the first of v. Backward, `part_backward<i>` goes on from the gradient of left<i + 1>.
 #pragma once
 
 #include "../kernels.h"
 #include "math.h"
+#include "product.h"
 
 namespace bptt::BPTT_ISA {
+
+// The slots from `first` on, as many as `count`, get a product with the weights of these gates.
+struct GateSlots {
+  int first, count;
+  int gate[4];
+};
+
+template <Cell cell>
+struct Sizes {
+  static constexpr int gates = info(cell).gates, states = info(cell).states;
+};
 
 template <class T>
 struct State {
   vec<T> h, c;
   explicit State(vec<T> h = vec<T>{}, vec<T> c = vec<T>{}) : h(h), c(c) {}
+  BPTT_INLINE vec<T>& operator[](int i) { return i == 0 ? h : c; }
+  BPTT_INLINE const vec<T>& operator[](int i) const { return i == 0 ? h : c; }
 };
 
 template <class T>
-struct Rnn {
-  static constexpr int gates = 1, saved = 0, slots = 1, x_first = 0, x_count = 1, h_first = 0, h_count = 1;
-  static constexpr bool has_c = false;
-  static constexpr int x_gate(int j) { return j; }
-  static constexpr int h_gate(int j) { return j; }
+struct Rnn : Sizes<Cell::kRnn> {
+  using Options = RnnOptions;
+  static constexpr int saved = 0, slots = 1;
+  static constexpr GateSlots x{0, 1, {0}}, phases[] = {{0, 1, {0}}};
 
   Nonlinearity f;
   T slope;
-  explicit Rnn(const Call<T>& call) : f(call.nonlinearity), slope(call.slope) {}
+  explicit Rnn(const Options& options) : f(options.nonlinearity), slope(T(options.slope)) {}
 
   // h = f(a)
   BPTT_INLINE State<T> forward(const vec<T>* a, const State<T>&, vec<T>*) const {
@@ -71,13 +89,12 @@ struct Rnn {
 };
 
 template <class T>
-struct Lstm {  // gates i f g o
-  static constexpr int gates = 4, saved = 4, slots = 4, x_first = 0, x_count = 4, h_first = 0, h_count = 4;
-  static constexpr bool has_c = true;
-  static constexpr int x_gate(int j) { return j; }
-  static constexpr int h_gate(int j) { return j; }
+struct Lstm : Sizes<Cell::kLstm> {  // gates i f g o
+  using Options = LstmOptions;
+  static constexpr int saved = 4, slots = 4;
+  static constexpr GateSlots x{0, 4, {0, 1, 2, 3}}, phases[] = {{0, 4, {0, 1, 2, 3}}};
 
-  explicit Lstm(const Call<T>&) {}
+  explicit Lstm(const Options&) {}
 
   // c = f * p.c + i * g,  h = o * tanh(c)
   BPTT_INLINE State<T> forward(const vec<T>* a, const State<T>& p, vec<T>* v) const {
@@ -101,13 +118,12 @@ struct Lstm {  // gates i f g o
 };
 
 template <class T>
-struct Gru {  // gates r z n; slots: n from x, r, z, q = W_hn h + b_hn
-  static constexpr int gates = 3, saved = 4, slots = 4, x_first = 0, x_count = 3, h_first = 1, h_count = 3;
-  static constexpr bool has_c = false;
-  static constexpr int x_gate(int j) { return (j + 2) % 3; }  // n r z
-  static constexpr int h_gate(int j) { return j; }            // r z n
+struct Gru : Sizes<Cell::kGru> {  // gates r z n; slots: n from x, r, z, q = W_hn h + b_hn
+  using Options = GruOptions;
+  static constexpr int saved = 4, slots = 4;
+  static constexpr GateSlots x{0, 3, {2, 0, 1}}, phases[] = {{1, 3, {0, 1, 2}}};
 
-  explicit Gru(const Call<T>&) {}
+  explicit Gru(const Options&) {}
 
   // n = tanh(gx + r * q),  h = n + z * (p.h - n)
   BPTT_INLINE State<T> forward(const vec<T>* a, const State<T>& p, vec<T>* v) const {
@@ -128,5 +144,36 @@ struct Gru {  // gates r z n; slots: n from x, r, z, q = W_hn h + b_hn
     return State<T>(ds.h * z);
   }
 };
+
+// What a cell's phases amount to.
+template <class C>
+struct Phases {
+  static constexpr int count = int(sizeof(C::phases) / sizeof(GateSlots));
+  // recurrent products of a unit before phase i; of all phases, i = count
+  static constexpr int products_before(int i) { return i == 0 ? 0 : products_before(i - 1) + C::phases[i - 1].count; }
+  static constexpr int products = products_before(count);
+  static constexpr int gate(int product) {  // of w_hh, whose product this is
+    int i = 0;
+    for (; product >= C::phases[i].count; ++i) product -= C::phases[i].count;
+    return C::phases[i].gate[product];
+  }
+  static constexpr int widest(int i = count) {
+    return i == 0 ? 0 : max_of(C::phases[i - 1].count, widest(i - 1));
+  }
+};
+
+// f(i), with an i that is a constant, for each from `begin` to `end`
+template <int i>
+struct Index {
+  static constexpr int value = i;
+  constexpr operator int() const { return i; }
+};
+template <int begin, int end, class F>
+BPTT_INLINE void for_each_index(const F& f) {
+  if constexpr (begin < end) {
+    f(Index<begin>{});
+    for_each_index<begin + 1, end>(f);
+  }
+}
 
 }  // namespace bptt::BPTT_ISA

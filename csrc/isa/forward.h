@@ -1,19 +1,20 @@
 // The forward pass: one driver for all cells.
 //
-// Preactivations begin as the bias, x_t's product with the panel of w_ih is added, then h_{t-1}'s with that
-// of w_hh, and the cell follows while the tile is in the first cache. The input's product has no recurrence:
-// where a step has few rows, or its weights are more than a cache holds, it is made for several steps at
-// once, so that w_ih is read once for all of them.
+// Preactivations begin as the bias, x_t's product with the panel of w_ih is added, then, phase by phase, that of
+// the phase's left vector (h_{t-1} for the first) with the panel of w_hh, and the cell follows while the tile is
+// in the first cache. The input's product has no recurrence: where a step has few rows, or its weights are more
+// than a cache holds, it is made for several steps at once, so that w_ih is read once for all of them.
 #pragma once
 
-#include "cells.h"
-#include "panels.h"
+#include "forward_weights.h"
 
 namespace bptt::BPTT_ISA {
 
 template <class C, class T>
 struct ForwardPass {
   static constexpr int L = kLanes<T>;
+  static constexpr int kPhases = Phases<C>::count;
+  static constexpr int kWidest = max_of(C::x.count, Phases<C>::widest());  // vectors of a unit block in a product
   static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
   static constexpr int64_t kFewRows = 16;                             // of a step: too few to fill tiles with
   static constexpr int64_t kLongStep = 1 << 20;       // N*H*H of a step after which Ctrl-C is asked for
@@ -22,32 +23,14 @@ struct ForwardPass {
   static constexpr int64_t kResident = 512 << 10;     // bytes of weights that stay in a member's cache
   static constexpr int64_t kOwnPanels = 4 << 20;      // bytes of panels that each member may have of its own
 
-  // One of the two products: with x or with h.
-  struct Factor {
-    const T* w;
-    int64_t terms;
-    int (*gate)(int);
-    int first;      // slot
-    T* panels;      // [group][k][unit block][gate][lane]
-    bool unpacked;  // w is read but once: as it is
-    int64_t place;  // the unit block in whose place all panels are, being used but once; else -1
-
-    T* panel(const Group& group) const {
-      return panels + (place < 0 ? group.first : place) * C::x_count * L * terms;
-    }
-  };
-  // Members who take rows have panels of their own, unless they are large: a core packs them in less time
-  // than it takes to fetch them from another core.
-  struct Panels {
-    T *w_ih, *w_hh, *bias;
-  };
   struct PerMember {
     States<T> states;
-    Panels panels;
-    const T** x;  // rows of the step, or of the steps ahead
-    const T** h;  // rows of the step
+    Panels<T> panels;
+    const T** x;     // rows of the step, or of the steps ahead
+    const T** left;  // rows of the phase
     T** y;
-    T* ahead;  // preactivations [row][unit block][slot][lane]
+    T* between;  // [row][unit]: what a phase leaves for the next; of all members, unless they take rows
+    T* ahead;    // preactivations [row][unit block][slot][lane]
   };
 
   const Forward<T>& call;
@@ -55,30 +38,34 @@ struct ForwardPass {
   const Schedule& schedule;
   const C cell;
   const Division how;
+  const ForwardWeights<C, T> weights;
   Stop stop;
   int64_t units, width;   // padded; of a row of preactivations
   const bool own_panels;  // each member has its own
   const bool copies;      // states are kept beside those that steps go on with
   Kept<C, T> kept;
   States<T> shared_states;
-  Panels shared;
+  Panels<T> shared;
+  T* shared_between;
   Pieces members;
 
   ForwardPass(const Forward<T>& call, Arena arena)
       : call(call),
         shape(call.shape),
         schedule(call.schedule),
-        cell(call),
+        cell(*static_cast<const typename C::Options*>(call.options)),
         how(call.panels ? Division::kOne : division<C, T>(call.shape)),
+        weights{call},
         units(padded<T>(shape.H)),
         width(units * C::slots),
-        own_panels(how == Division::kRows && int64_t(panel_bytes(shape)) <= kOwnPanels),
+        own_panels(how == Division::kRows && int64_t(weights.bytes(shape)) <= kOwnPanels),
         copies(call.kept && how == Division::kRows),
         kept(keep(call)),
         shared_states(call.kept
                           ? kept.states
-                          : States<T>(arena, how == Division::kRows ? Shape{} : shape, C::has_c, 0, nullptr)),
+                          : States<T>(arena, how == Division::kRows ? Shape{} : shape, C::states, 0, nullptr)),
         shared(shared_panels(arena)),
+        shared_between(how == Division::kRows ? nullptr : take_between(arena)),
         members{arena, 0} {
     take_member(arena);
     members.bytes = arena.at - members.first.at;
@@ -87,49 +74,42 @@ struct ForwardPass {
     Arena arena(call.kept);
     return {arena, call.shape, call.schedule.first_row[call.shape.T], call.schedule.first_row};
   }
-  Panels shared_panels(Arena& arena) const {
+  Panels<T> shared_panels(Arena& arena) const {
     Arena packed(call.panels);
-    if (call.panels) return take_panels(packed, shape);
-    return own_panels ? Panels{} : take_panels(arena, shape);
+    if (call.panels) return weights.take(packed, shape);
+    return own_panels ? Panels<T>{} : weights.take(arena, shape);
   }
-  static Panels take_panels(Arena& arena, const Shape& shape) {
-    const int64_t units = padded<T>(shape.H);
-    Panels p;
-    p.w_ih = arena.take<T>(units * C::x_count * shape.I);
-    p.w_hh = arena.take<T>(units * C::h_count * shape.H);
-    p.bias = arena.take<T>(units * C::slots);
-    return p;
-  }
+  T* take_between(Arena& arena) const { return arena.take<T>(kPhases > 1 ? shape.N * units : 0); }
   // Members who take rows go from step to step with states of their own too, whatever is kept: what a core
   // reads ahead beyond its rows is taken from the core that writes them.
   PerMember take_member(Arena& arena) const {
-    return {how == Division::kRows ? States<T>(arena, shape, C::has_c, 0, nullptr) : shared_states,
-            own_panels ? take_panels(arena, shape) : shared,
+    return {how == Division::kRows ? States<T>(arena, shape, C::states, 0, nullptr) : shared_states,
+            own_panels ? weights.take(arena, shape) : shared,
             arena.take<const T*>(max(shape.N, kAheadRows)),
             arena.take<const T*>(shape.N),
             arena.take<T*>(shape.N),
-            arena.take<T>(kAheadRows * width)};
+            how == Division::kRows ? take_between(arena) : shared_between,
+            arena.take<T>((kPhases > 1 ? max(shape.N, kAheadRows) : kAheadRows) * width)};
   }
 
   // Steps whose input products a member of `count` makes at once.
   int64_t steps_ahead(int64_t rows, int count) const {
-    const int64_t weights = units * C::x_count * shape.I * int64_t(sizeof(T));
-    const bool pays = rows < kFewRows || weights / (how == Division::kUnits ? count : 1) > kResident;
+    const int64_t bytes = units * C::x.count * shape.I * int64_t(sizeof(T));
+    const bool pays = rows < kFewRows || bytes / (how == Division::kUnits ? count : 1) > kResident;
     return pays ? max(1, min(kAheadRows / max(1, rows), shape.T)) : 1;
   }
   // Unit blocks in a group: many where the rows are few, so that there are always enough sums under way.
-  static int64_t widest(int64_t rows) { return max(kNarrow, kAccumulators / max(1, rows) / C::x_count); }
+  static int64_t widest(int64_t rows) { return max(kNarrow, kAccumulators / max(1, rows) / kWidest); }
   // The same for the recurrence. Where one or two rows wait for weights that are more than the first cache
   // holds, a group is a part of that cache if it can be: the step after begins with what is still there.
   int64_t widest_of_step(int64_t rows, int members) const {
-    const int64_t bytes = C::h_count * shape.H * L * int64_t(sizeof(T)), blocks = units / L / members;
+    const int64_t bytes = Phases<C>::products * shape.H * L * int64_t(sizeof(T)), blocks = units / L / members;
     const int64_t fit = kInFirstCache / bytes;
     if (call.panels || rows > 2 || fit < kNarrow || fit >= blocks) return widest(rows);
     return min(widest(rows), fit);
   }
 
   void operator()(const Member& m) {
-    static_assert(C::x_count == C::h_count, "x_count is meant where both are");
     const int64_t rows = how == Division::kRows ? ceil_div(shape.N, m.count) : shape.N;
     const int64_t steps = steps_ahead(rows, m.count);
     const int dealt = how == Division::kUnits ? m.count : 1;
@@ -144,18 +124,19 @@ struct ForwardPass {
     const int64_t first = groups.begin(share.group_begin);
     // Else panels are there before the first step: given, or packed by all for all.
     const bool as_used = !call.panels && (own_panels || how != Division::kRows);
-    const Factor by_x = factor_x(mine.panels, once, as_used && steps >= shape.T ? first : -1);
-    const Factor by_h = factor_h(mine.panels, once);
+    const auto by_x = weights.by_x(mine.panels, once, as_used && steps >= shape.T ? first : -1);
 
     clear_past_end(schedule, shape, call.y, shape.H, m);
     for (int64_t j = 0; j < share.slots.n; ++j) begin(mine.states, groups, share, share.slots.slot(j));
     if (as_used) {
-      add_biases(mine.panels.bias, first, groups.begin(share.group_end));
+      weights.add_biases(mine.panels.bias, first, groups.begin(share.group_end));
     } else if (!call.panels) {
-      pack_part(by_x, x_groups, m);
-      pack_part(by_h, groups, m);
+      by_x.pack_part(x_groups, m);
+      for_each_index<0, kPhases>(
+          [&](auto phase) { weights.template by_left<phase>(mine.panels, once).pack_part(groups, m); });
       const int64_t blocks = units / L;
-      add_biases(shared.bias, part_begin(blocks, m.count, m.index), part_begin(blocks, m.count, m.index + 1));
+      weights.add_biases(shared.bias, part_begin(blocks, m.count, m.index),
+                         part_begin(blocks, m.count, m.index + 1));
       m.barrier();
     }
     if (share.waits) m.barrier();
@@ -170,28 +151,32 @@ struct ForwardPass {
         if (steps == 1) x_rows(share, s, mine.x);
         for (int64_t j = 0; j < n; ++j) {
           const int64_t slot = share.slots.slot(j);
-          mine.h[j] = mine.states.h + mine.states.index(s - 1, slot);
           mine.y[j] = call.y.at(schedule.time(s, slot), schedule.sequence[slot]);
         }
-        for (int64_t i = share.group_begin; i < share.group_end; ++i) {
-          // back and forth, so that what the caches hold of the weights is met first
-          const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
-          const int64_t first = group.first * C::slots * L, values = group.size * C::slots * L;
-          if (s == 0 && as_used) {
-            if (steps == 1) pack(by_x, group);
-            pack(by_h, group);
+        for_each_index<0, kPhases>([&](auto phase) {
+          const auto by_left = weights.template by_left<phase>(mine.panels, once);
+          for (int64_t j = 0; j < n; ++j) mine.left[j] = left_row(phase, mine, s, share.slots.slot(j));
+          for (int64_t i = share.group_begin; i < share.group_end; ++i) {
+            // back and forth, so that what the caches hold of the weights is met first
+            const Group group = groups[s & 1 ? share.group_end - 1 - (i - share.group_begin) : i];
+            const int64_t at = group.first * C::slots * L, values = group.size * C::slots * L;
+            if (s == 0 && as_used) {
+              if (phase == 0 && steps == 1) by_x.pack(group);
+              by_left.pack(group);
+            }
+            for_tiles(n, tile_rows(group.size * by_left.slots.count), [&](int64_t row, int64_t size) {
+              alignas(kAlign) T tile[kMaxRows * kMaxVectors * L];
+              T* a[kMaxRows];
+              for (int64_t r = 0; r < size; ++r)
+                a[r] = kPhases > 1 || steps > 1 ? ahead + (row + r) * width + at : tile + r * values;
+              if (phase == 0 && steps == 1) project(by_x, group, mine.panels.bias, mine.x + row, a, size);
+              by_left.add_product(group, mine.left + row, a, size);
+              for (int64_t r = 0; r < size; ++r)
+                finish<phase>(mine, group, s, share.slots.slot(row + r), a[r], mine.y[row + r]);
+            });
           }
-          for_tiles(n, tile_rows(group.size * C::h_count), [&](int64_t row, int64_t size) {
-            alignas(kAlign) T tile[kMaxRows * kMaxVectors * L];
-            T* a[kMaxRows];
-            for (int64_t r = 0; r < size; ++r)
-              a[r] = steps > 1 ? ahead + (row + r) * width + first : tile + r * values;
-            if (steps == 1) project(by_x, group, mine.panels.bias, mine.x + row, a, size);
-            add_product(by_h, group, mine.h + row, a, size);
-            for (int64_t r = 0; r < size; ++r)
-              finish(mine.states, group, s, share.slots.slot(row + r), a[r], mine.y[row + r]);
-          });
-        }
+          if (phase + 1 < kPhases && share.waits) m.barrier();
+        });
         ahead += n * width;
         for (int64_t j = share.slots.below(s + 1 < shape.T ? schedule.count(s + 1) : 0); j < n; ++j)
           end(mine.states, groups, share, s, share.slots.slot(j));
@@ -207,26 +192,14 @@ struct ForwardPass {
   // The weights as later calls for as many sequences find them in call.panels.
   void pack_all() const {
     const Groups<T> groups(shape.H, widest(shape.N), 1);
-    for (int64_t g = 0; g < groups.count; ++g) {
-      pack(factor_x(shared, false, -1), groups[g]);
-      pack(factor_h(shared, false), groups[g]);
-    }
-    add_biases(shared.bias, 0, units / L);
-  }
-  static size_t panel_bytes(const Shape& shape) {
-    Arena arena(nullptr);
-    take_panels(arena, shape);
-    return arena.at;
+    const Member all{0, 1, nullptr};
+    weights.by_x(shared, false, -1).pack_part(groups, all);
+    for_each_index<0, kPhases>(
+        [&](auto phase) { weights.template by_left<phase>(shared, false).pack_part(groups, all); });
+    weights.add_biases(shared.bias, 0, units / L);
   }
 
  private:
-  Factor factor_x(const Panels& panels, bool unpacked, int64_t place) const {
-    return {call.w_ih, shape.I, C::x_gate, C::x_first, panels.w_ih, unpacked, place};
-  }
-  Factor factor_h(const Panels& panels, bool unpacked) const {
-    return {call.w_hh, shape.H, C::h_gate, C::h_first, panels.w_hh, unpacked, -1};
-  }
-
   int64_t x_rows(const Share& share, int64_t s, const T** rows) const {
     const int64_t n = share.slots.below(schedule.count(s));
     for (int64_t j = 0; j < n; ++j) {
@@ -235,16 +208,20 @@ struct ForwardPass {
     }
     return n;
   }
+  // a row of what a phase multiplies
+  BPTT_INLINE const T* left_row(int phase, const PerMember& mine, int64_t s, int64_t slot) const {
+    return phase == 0 ? mine.states.rows[0] + mine.states.index(s - 1, slot) : mine.between + slot * units;
+  }
 
   // the preactivations' beginnings of steps s0..s1-1
-  void look_ahead(const Factor& by_x, const Groups<T>& groups, const Share& share, int64_t s0, int64_t s1,
-                  bool as_used, const PerMember& mine) const {
+  void look_ahead(const Factor<C, T, -1>& by_x, const Groups<T>& groups, const Share& share, int64_t s0,
+                  int64_t s1, bool as_used, const PerMember& mine) const {
     int64_t rows = 0;
     for (int64_t s = s0; s < s1; ++s) rows += x_rows(share, s, mine.x + rows);
     for (int64_t g = share.group_begin; g < share.group_end; ++g) {
       const Group group = groups[g];
-      if (s0 == 0 && as_used) pack(by_x, group);
-      for_tiles(rows, tile_rows(group.size * C::x_count), [&](int64_t row, int64_t size) {
+      if (s0 == 0 && as_used) by_x.pack(group);
+      for_tiles(rows, tile_rows(group.size * C::x.count), [&](int64_t row, int64_t size) {
         T* a[kMaxRows];
         for (int64_t r = 0; r < size; ++r) a[r] = mine.ahead + (row + r) * width + group.first * C::slots * L;
         project(by_x, group, mine.panels.bias, mine.x + row, a, size);
@@ -252,71 +229,20 @@ struct ForwardPass {
     }
   }
 
-  void pack_part(const Factor& by, const Groups<T>& groups, const Member& m) const {
-    for (int64_t g = part_begin(groups.count, m.count, m.index);
-         g < part_begin(groups.count, m.count, m.index + 1); ++g)
-      pack(by, groups[g]);
-  }
-  // where it can be, just before the first use, so that the panel is in a cache then
-  void pack(const Factor& by, const Group& group) const {
-    if (by.unpacked) return;
-    T* const panel = by.panel(group);
-    for (int64_t b = 0; b < group.size; ++b)
-      for (int j = 0; j < C::x_count; ++j)
-        pack_transposed(panel + (b * C::x_count + j) * L, group.size * C::x_count * L,
-                        rows_of(by, group.first + b, j), by.terms);
-  }
-  MatrixRows<T> rows_of(const Factor& by, int64_t block, int j) const {
-    return {by.w + (by.gate(j) * shape.H + block * L) * by.terms, by.terms, min(L, shape.H - block * L)};
-  }
-
-  void add_biases(T* bias, int64_t begin, int64_t end) const {
-    for (int64_t b = begin; b < end; ++b) {
-      T* to = bias + b * C::slots * L;
-      for (int j = 0; j < C::slots; ++j) store(to + j * L, vec<T>{});
-      const auto add = [&](const T* from, int first, int (*gate)(int)) {
-        for (int j = 0; from && j < C::x_count; ++j) {
-          T* sum = to + (first + j) * L;
-          store(sum, load(sum) + load_first(from + gate(j) * shape.H + b * L, min(L, shape.H - b * L)));
-        }
-      };
-      add(call.b_ih, C::x_first, C::x_gate);
-      add(call.b_hh, C::h_first, C::h_gate);
-    }
-  }
-
   // preactivations = bias + x w_ih'
-  void project(const Factor& by_x, const Group& group, const T* bias, const T* const* x, T* const* a,
+  void project(const Factor<C, T, -1>& by_x, const Group& group, const T* bias, const T* const* x, T* const* a,
                int64_t rows) const {
     const T* from = bias + group.first * C::slots * L;
     const int64_t vectors = group.size * C::slots;
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t v = 0; v < vectors; ++v) store(a[i] + v * L, load(from + v * L));
-    add_product(by_x, group, x, a, rows);
+    by_x.add_product(group, x, a, rows);
   }
 
-  // preactivations += left w'
-  void add_product(const Factor& by, const Group& group, const T* const* left_rows, T* const* a,
-                   int64_t rows) const {
-    LeftRows<T> left{};
-    T* tile[kMaxRows]{};
-    for (int64_t i = 0; i < rows; ++i) {
-      left.row[i] = left_rows[i];
-      tile[i] = a[i] + by.first * L;
-    }
-    if (!by.unpacked) {
-      constexpr const auto& products = kProducts<T, Left::kRow, kAccumulators, C::x_count, C::slots>;
-      return products(group.size * C::x_count, rows)(tile, left, by.panel(group), by.terms, false);
-    }
-    for (int64_t b = 0; b < group.size; ++b)
-      for (int j = 0; j < C::x_count; ++j)
-        product_unpacked<T>(tile, (b * C::slots + j) * L, left, rows, rows_of(by, group.first + b, j),
-                            by.terms);
-  }
-
-  // the cell, for one row and the units of a group
-  BPTT_INLINE void finish(const States<T>& states, const Group& group, int64_t s, int64_t slot, const T* a,
-                          T* y) const {
+  // what follows the product of a phase, for one row and the units of a group: the cell after the last
+  template <int phase>
+  BPTT_INLINE void finish(const PerMember& mine, const Group& group, int64_t s, int64_t slot, T* a, T* y) const {
+    const States<T>& states = mine.states;
     const int64_t previous = states.index(s - 1, slot), next = states.index(s, slot);
     const int64_t kept_at = copies ? kept.states.index(s, slot) : 0;
     for (int64_t block = group.first; block < group.first + group.size; ++block, a += C::slots * L) {
@@ -324,32 +250,36 @@ struct ForwardPass {
       vec<T> pre[C::slots], v[C::saved + 1];
 #pragma GCC unroll 4
       for (int j = 0; j < C::slots; ++j) pre[j] = load(a + j * L);
-      State<T> p(load(states.h + previous + unit));
-      if constexpr (C::has_c) p.c = load(states.c + previous + unit);
-      const State<T> now = cell.forward(pre, p, v);
-      store(states.h + next + unit, now.h);
-      if constexpr (C::has_c) store(states.c + next + unit, now.c);
-      if (copies) {
-        store(kept.states.h + kept_at + unit, now.h);
-        if constexpr (C::has_c) store(kept.states.c + kept_at + unit, now.c);
-      }
-      if (C::saved > 0 && call.kept) {
-        T* to = kept.values(schedule, s, block, slot);
+      State<T> p;
 #pragma GCC unroll 4
-        for (int j = 0; j < C::saved; ++j) store(to + j * L, v[j]);
+      for (int i = 0; i < C::states; ++i) p[i] = load(states.rows[i] + previous + unit);
+      if constexpr (phase + 1 < kPhases) {
+        cell.template part<phase>(pre, p);
+        for (int j = 0; j < C::slots; ++j) store(a + j * L, pre[j]);
+        store(mine.between + slot * units + unit, cell.template left<phase + 1>(pre, p));
+      } else {
+        const State<T> now = cell.forward(pre, p, v);
+#pragma GCC unroll 4
+        for (int i = 0; i < C::states; ++i) {
+          store(states.rows[i] + next + unit, now[i]);
+          if (copies) store(kept.states.rows[i] + kept_at + unit, now[i]);
+        }
+        if (C::saved > 0 && call.kept) {
+          T* to = kept.values(schedule, s, block, slot);
+#pragma GCC unroll 4
+          for (int j = 0; j < C::saved; ++j) store(to + j * L, v[j]);
+        }
+        if (y) store_first(y + unit, now.h, min(L, shape.H - unit));
       }
-      if (y) store_first(y + unit, now.h, min(L, shape.H - unit));
     }
   }
 
   void begin(const States<T>& states, const Groups<T>& groups, const Share& share, int64_t slot) const {
     const int64_t n = schedule.sequence[slot];
-    const auto copy = [&](T* to, const T* from) {
-      copy_units(groups, share.group_begin, share.group_end, to, from ? from + n * shape.H : nullptr);
-    };
     const auto begin_with = [&](const States<T>& to) {
-      copy(to.h + to.index(-1, slot), call.h_0);
-      if constexpr (C::has_c) copy(to.c + to.index(-1, slot), call.c_0);
+      for (int i = 0; i < C::states; ++i)
+        copy_units(groups, share.group_begin, share.group_end, to.rows[i] + to.index(-1, slot),
+                   call.before[i] ? call.before[i] + n * shape.H : nullptr);
     };
     begin_with(states);
     if (copies) begin_with(kept.states);
@@ -359,11 +289,9 @@ struct ForwardPass {
   void end(const States<T>& states, const Groups<T>& groups, const Share& share, int64_t s,
            int64_t slot) const {
     const int64_t n = schedule.sequence[slot], at = states.index(s, slot);
-    const auto copy = [&](T* to, const T* from) {
-      if (to) copy_units(groups, share.group_begin, share.group_end, to + n * shape.H, from);
-    };
-    copy(call.h_n, states.h + at);
-    if constexpr (C::has_c) copy(call.c_n, states.c + at);
+    for (int i = 0; i < C::states; ++i)
+      if (call.after[i])
+        copy_units(groups, share.group_begin, share.group_end, call.after[i] + n * shape.H, states.rows[i] + at);
   }
 };
 
@@ -374,7 +302,7 @@ size_t forward_scratch(const Forward<T>& call) {
 
 template <class C, class T>
 size_t panel_bytes(const Shape& shape) {
-  return ForwardPass<C, T>::panel_bytes(shape);
+  return ForwardWeights<C, T>::bytes(shape);
 }
 
 template <class C, class T>

@@ -91,13 +91,13 @@ struct GradientProducts {
       const RowOfD<T>* list = rows_of_dx + first + i % rows;
       n = min(rows - i % rows, end - i);
       const auto pack = [&](int j) {
-        const T* row = call.w_ih + C::x_gate(j) * shape.H * shape.I;
+        const T* row = call.w_ih + C::x.gate[j] * shape.H * shape.I;
         for (int64_t k = 0; k < shape.H; ++k)
           pack_row(panel + k * columns.size(g) * L, columns, g, row + k * shape.I);
         return panel;
       };
-      multiply<C::x_count>(
-          columns, g, pack, C::x_first, n, true, [&](int64_t r) { return list[r]; },
+      multiply<C::x.count>(
+          columns, g, pack, C::x.first, n, true, [&](int64_t r) { return list[r]; },
           [&](T* const* out, int64_t rows, bool fresh, const auto& f) {
             at_tile(columns, g, out, rows, fresh, f);
           });
@@ -107,8 +107,8 @@ struct GradientProducts {
   // dw += D' columns. Sums of several blocks are gathered in a tile of their own: rows of dw may be a power
   // of two apart, which caches bear badly.
   template <int count>
-  void weight_gradients(const Groups<T>& columns, const T* panels, T* dw, int first_slot, int (*gate)(int),
-                        int64_t a, int64_t b, bool fresh, const Member& m) const {
+  void weight_gradients(const Groups<T>& columns, const T* panels, T* dw, const GateSlots& slots, int64_t a,
+                        int64_t b, bool fresh, const Member& m) const {
     const int64_t items = scratch.units / L * columns.count;
     for (int64_t item = part_begin(items, m.count, m.index); item < part_begin(items, m.count, m.index + 1);
          ++item) {
@@ -120,7 +120,7 @@ struct GradientProducts {
       alignas(kAlign) T sums[count * L * kMaxVectors * L];
       T* row_of[count * L];
       const auto out = [&](int64_t i) {
-        return dw + (gate(int(i / L)) * shape.H + block * L + i % L) * columns.columns + first * L;
+        return dw + (slots.gate[i / L] * shape.H + block * L + i % L) * columns.columns + first * L;
       };
       const auto each = [&](const auto& move) {
         for (int64_t i = 0; i < count * L; ++i)
@@ -135,7 +135,7 @@ struct GradientProducts {
           for_tiles(lanes, tile_rows(size), [&](int64_t lane, int64_t n) {
             LeftRows<T> left{};
             left.stride = scratch.row_stride;
-            left.row[0] = scratch.gradients(block, row) + (first_slot + j) * L + lane;
+            left.row[0] = scratch.gradients(block, row) + (slots.first + j) * L + lane;
             kProducts<T, Left::kColumn>(size, n)(row_of + j * L + lane, left, panel + row * size * L, rows,
                                                  empty);
           });

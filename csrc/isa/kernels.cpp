@@ -29,17 +29,13 @@ void unpack(const void* block, const Shape& shape, const Schedule& schedule, con
     const int64_t n = schedule.sequence[slot];
     for (int64_t s = -1; s < schedule.length[slot]; ++s) {
       const int64_t from = kept.states.index(s, slot), at = ((s + 1) * shape.N + n) * shape.H;
-      memcpy(to.h + at, kept.states.h + from, width);
-      if constexpr (C::has_c) memcpy(to.c + at, kept.states.c + from, width);
-      if (s < 0 || C::saved == 0) continue;
-      for (int64_t block = 0; block < kept.blocks; ++block) {
+      for (int i = 0; i < C::states; ++i) memcpy(to.states[i] + at, kept.states.rows[i] + from, width);
+      for (int64_t block = 0; s >= 0 && block < kept.blocks; ++block) {
         constexpr int L = kLanes<T>;
         const T* values = kept.values(schedule, s, block, slot);
         const int64_t lanes = min(L, shape.H - block * L), row = s * shape.N + n;
-        for (int j = 0; j < C::saved; ++j) {
-          T* out = j < C::gates ? to.gates + (row * C::gates + j) * shape.H : to.q + row * shape.H;
-          store_first(out + block * L, load(values + j * L), lanes);
-        }
+        for (int j = 0; j < C::saved; ++j)
+          store_first(to.saved[j].data + row * to.saved[j].stride + block * L, load(values + j * L), lanes);
       }
     }
   }
@@ -54,24 +50,23 @@ void map(const T* x, T* y, int64_t n) {
 }
 
 template <class C, class T>
-constexpr CellKernels<T> kCell{kept_bytes<C, T>, forward_scratch<C, T>,  forward<C, T>,  panel_bytes<C, T>,
-                               pack<C, T>,       backward_scratch<C, T>, backward<C, T>, unpack<C, T>};
+constexpr CellKernels<T> kCell{C::saved,       kept_bytes<C, T>, forward_scratch<C, T>,  forward<C, T>, panel_bytes<C, T>,
+                               pack<C, T>, backward_scratch<C, T>, backward<C, T>, unpack<C, T>};
 
 template <class T>
-constexpr OptimKernels<T> kOptim{{update<Sgd, T>, update<Adam, T>, update<Rmsprop, T>, update<Adagrad, T>},
-                                 sum_of_squares<T>};
+constexpr Table<T> kTable{
+    {
+#define BPTT_CELL(Name, ...) kCell<Name<T>, T>,
+        BPTT_CELLS(BPTT_CELL)
+#undef BPTT_CELL
+    },
+    {{update<Sgd, T>, update<Adam, T>, update<Rmsprop, T>, update<Adagrad, T>}, sum_of_squares<T>},
+    {map<T, exp<T>>, map<T, sigmoid<T>>, map<T, tanh<T>>},
+};
 
 }  // namespace
 
-const Kernels kernels{
-    BPTT_STRING(BPTT_ISA),
-    kLanes<float>,
-    {kCell<Rnn<float>, float>, kCell<Lstm<float>, float>, kCell<Gru<float>, float>},
-    {kCell<Rnn<double>, double>, kCell<Lstm<double>, double>, kCell<Gru<double>, double>},
-    kOptim<float>,
-    kOptim<double>,
-    {map<float, exp<float>>, map<float, sigmoid<float>>, map<float, tanh<float>>},
-    {map<double, exp<double>>, map<double, sigmoid<double>>, map<double, tanh<double>>},
-};
+extern const Kernels kernels;  // see runtime/dispatch.cpp
+const Kernels kernels{BPTT_STRING(BPTT_ISA), kLanes<float>, kTable<float>, kTable<double>};
 
 }  // namespace bptt::BPTT_ISA

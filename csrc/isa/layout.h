@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../kernels.h"
-#include "../team.h"
+#include "../runtime/team.h"
 #include "product.h"
 
 namespace bptt::BPTT_ISA {
@@ -52,19 +52,18 @@ Division division(const Shape& shape) {
   return flops >= 4096 * kLanes<T> ? Division::kUnits : Division::kOne;
 }
 
-// States by step: index(s, slot) for the state after step s, s = -1 for the initial one. What is not kept has
-// room for two steps, used in turn.
+// States by step: index(s, slot) for those after step s, s = -1 for the initial ones. What is not kept has room
+// for two steps, used in turn.
 template <class T>
 struct States {
-  T *h, *c;
+  T* rows[kMostStates];
   const int64_t* first_row;  // null: two steps in turn
   int64_t N, width;
 
-  States(Arena& arena, const Shape& shape, bool has_c, int64_t rows, const int64_t* first_row)
-      : first_row(first_row), N(shape.N), width(padded<T>(shape.H)) {
-    const int64_t size = (first_row ? N + rows : 2 * N) * width;
-    h = arena.take<T>(size);
-    c = arena.take<T>(has_c ? size : 0);
+  States(Arena& arena, const Shape& shape, int states, int64_t rows_kept, const int64_t* first_row)
+      : rows{}, first_row(first_row), N(shape.N), width(padded<T>(shape.H)) {
+    const int64_t size = (first_row ? N + rows_kept : 2 * N) * width;
+    for (int i = 0; i < states; ++i) rows[i] = arena.take<T>(size);
   }
   int64_t index(int64_t s, int64_t slot) const {
     if (!first_row) return (((s + 1) & 1) * N + slot) * width;
@@ -82,7 +81,7 @@ struct Kept {
   bool by_slot;
 
   Kept(Arena& arena, const Shape& shape, int64_t rows, const int64_t* first_row)
-      : states(arena, shape, C::has_c, rows, first_row),
+      : states(arena, shape, C::states, rows, first_row),
         blocks(ceil_div(shape.H, kLanes<T>)),
         by_slot(division<C, T>(shape) == Division::kRows) {
     saved = arena.take<T>(rows * blocks * C::saved * kLanes<T>);

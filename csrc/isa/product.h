@@ -25,6 +25,7 @@ constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple -
 constexpr int64_t ceil_div(int64_t n, int64_t d) { return (n + d - 1) / d; }
 BPTT_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 BPTT_INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
+constexpr int max_of(int a, int b) { return a > b ? a : b; }
 
 // Part i of n things dealt into `parts` parts whose sizes differ by at most one.
 BPTT_INLINE int64_t part_begin(int64_t n, int64_t parts, int64_t i) { return n * i / parts; }
@@ -78,13 +79,14 @@ void product(T* const* tile, const LeftRows<T>& left, const T* panel, int64_t te
     } else if constexpr (form == Left::kColumn) {
       for (int64_t k = begin; k < end; ++k) multiply_add(k * stride);
     } else {
-      int64_t offset = begin / L * stride, k = begin;
-      for (; k + L <= end; k += L, offset += stride) {
+      int64_t offset = begin / L * stride;
+      for (int64_t k = begin; k < end; k += L, offset += stride) {
 #pragma GCC unroll 12
         for (int m = 0; m < rows; ++m) __builtin_prefetch(row[m] + offset + stride);  // far away: no stream
-        for (int lane = 0; lane < L; ++lane) multiply_add(offset + lane);
+        const int64_t lanes = min(L, end - k);
+#pragma GCC unroll 1
+        for (int64_t lane = 0; lane < lanes; ++lane) multiply_add(offset + lane);
       }
-      for (int lane = 0; k < end; ++lane, ++k) multiply_add(offset + lane);
     }
     const auto put = [&](auto before) __attribute__((always_inline)) {
 #pragma GCC unroll 12
@@ -114,7 +116,7 @@ struct Products {
  private:
   template <int vectors, int rows>
   constexpr void fill() {
-    by_size[vectors / some - 1][rows - 1] = &product<T, vectors, rows, form, Gaps<some, of>>;
+    by_size[vectors / some - 1][rows - 1] = &product<T, vectors, rows, form, Gaps<some == of ? 1 : some, some == of ? 1 : of>>;
     if constexpr (rows < tile_rows(vectors))
       fill<vectors, rows + 1>();
     else if constexpr (vectors + some <= most)

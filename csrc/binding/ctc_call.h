@@ -2,7 +2,7 @@
 #pragma once
 
 #include "arrays.h"
-#include "kernels.h"
+#include "../kernels.h"
 
 namespace bptt {
 

@@ -1,6 +1,17 @@
 #include "dispatch.h"
 
+#include "platform.h"
+
+#include "isas.h"  // made by CMake: BPTT_ISAS(X), a row X(name, whether this CPU has it) for each, best last
+
 namespace bptt {
+
+#define BPTT_ISA_ROW(name, has) \
+  namespace name {              \
+  extern const Kernels kernels; \
+  }
+BPTT_ISAS(BPTT_ISA_ROW)
+#undef BPTT_ISA_ROW
 
 namespace {
 
@@ -10,11 +21,10 @@ struct Candidate {
 };
 
 std::vector<Candidate> candidates() {
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
-  return {{&baseline::kernels, true}, {&avx2::kernels, avx2}, {&avx512::kernels, avx512}};
+  find_cpu_features();
+#define BPTT_ISA_ROW(name, has) {&name::kernels, has},
+  return {BPTT_ISAS(BPTT_ISA_ROW)};
+#undef BPTT_ISA_ROW
 }
 
 }  // namespace

@@ -6,11 +6,12 @@
 #include "cache.h"
 #include "calls.h"
 #include "cell.h"
-#include "cgroup.h"
+#include "lengths.h"
+#include "../runtime/cgroup.h"
 #include "ctc_call.h"
-#include "dispatch.h"
+#include "../runtime/dispatch.h"
 #include "stream.h"
-#include "team.h"
+#include "../runtime/team.h"
 #include "updates.h"
 
 namespace bptt {
@@ -23,8 +24,7 @@ const Kernels* active = nullptr;  // the instruction set of calls to come
 template <class T>
 py::array math(void (*f)(const T*, T*, int64_t), const py::array_t<T, py::array::c_style>& x) {
   py::array_t<T> y(Extents(x.shape(), x.shape() + x.ndim()));
-  auto call = [&] { f(x.data(), y.mutable_data(), x.size()); };
-  run_team(1, [](void* it, const Member&) { (*static_cast<decltype(call)*>(it))(); }, &call);
+  run_team(1, [&](const Member&) { f(x.data(), y.mutable_data(), x.size()); });
   return y;
 }
 
@@ -48,49 +48,34 @@ void set_num_threads(const py::int_& n) {
 }
 
 void register_cells(py::module_& m) {
-  using O = const py::object&;
-  const auto none = [] { return py::none(); };
-  m.def("rnn_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O nonlinearity, O slope, O lengths,
-                           O reverse, O training, O checkpoint_every, O out) {
-    return forward(Cell::kRnn, *active,
-                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), nonlinearity, slope, lengths, reverse, training,
-                    checkpoint_every, out});
+  for (int i = 0; i < kCells; ++i) {
+    const Cell cell{i};
+    const std::string name = info(cell).name;
+    m.def((name + "_forward").c_str(),
+          [cell](const py::args& given) { return forward(cell, *active, given); });
+    m.def((name + "_backward").c_str(), [cell](const py::args& given) { return backward(cell, given); });
+  }
+  m.def("cells", [] {
+    py::dict cells;
+    for (const CellInfo& its : kCellInfo) cells[its.name] = py::make_tuple(its.gates, its.states);
+    return cells;
   });
-  m.def("lstm_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O c_0, O lengths, O reverse,
-                            O training, O checkpoint_every, O out) {
-    return forward(Cell::kLstm, *active,
-                   {x, w_ih, w_hh, b_ih, b_hh, h_0, c_0, none(), none(), lengths, reverse, training,
-                    checkpoint_every, out});
-  });
-  m.def("gru_forward", [=](O x, O w_ih, O w_hh, O b_ih, O b_hh, O h_0, O lengths, O reverse, O training,
-                           O checkpoint_every, O out) {
-    return forward(Cell::kGru, *active,
-                   {x, w_ih, w_hh, b_ih, b_hh, h_0, none(), none(), none(), lengths, reverse, training,
-                    checkpoint_every, out});
-  });
-  m.def("rnn_backward",
-        [=](O cache, O dy, O dh_n, O wrt) { return backward(Cell::kRnn, {cache, dy, dh_n, none(), wrt}); });
-  m.def("lstm_backward", [](O cache, O dy, O dh_n, O dc_n, O wrt) {
-    return backward(Cell::kLstm, {cache, dy, dh_n, dc_n, wrt});
-  });
-  m.def("gru_backward",
-        [=](O cache, O dy, O dh_n, O wrt) { return backward(Cell::kGru, {cache, dy, dh_n, none(), wrt}); });
   py::class_<Cache>(m, "Cache", "What a training forward pass keeps for its backward pass.")
       .def("arrays", &Cache::arrays)
       .def("__repr__", &Cache::repr);
+  py::class_<Lengths>(m, "Lengths", "Lengths of N sequences in 0..T, checked and sorted once for several calls.")
+      .def(py::init(&make_lengths), py::arg("lengths"), py::arg("T"), py::arg("N"));
 }
 
-std::unique_ptr<Stream> make_stream(const std::string& cell,
+std::unique_ptr<Stream> make_stream(const std::string& name,
                                     const std::vector<std::array<py::object, 4>>& weights, int64_t batch,
-                                    const py::object& nonlinearity, const py::object& slope) {
-  int i = 0;
-  while (i < kCells && cell != info(Cell(i)).name) ++i;
-  if (i == kCells) throw py::value_error("cell is '" + cell + "', must be rnn, lstm or gru");
+                                    const py::tuple& options) {
+  const Cell cell = cell_argument(name);
   if (batch < 1) throw py::value_error("batch is " + std::to_string(batch) + ", must be at least 1");
+  if (int(options.size()) != option_count(cell)) throw py::value_error("options are not those of " + name);
   std::vector<LayerWeights> layers;
   for (const auto& [w_ih, w_hh, b_ih, b_hh] : weights) layers.push_back({w_ih, w_hh, b_ih, b_hh});
-  return Stream::make(Cell(i), *active, layers, batch, nonlinearity_argument(nonlinearity),
-                      slope_argument(slope));
+  return Stream::make(cell, *active, layers, batch, options_argument(cell, &PyTuple_GET_ITEM(options.ptr(), 0)));
 }
 
 PyTypeObject* stream_type = nullptr;
@@ -113,7 +98,7 @@ void register_stream(py::module_& m) {
   py::class_<Stream> type(m, "Stream", "Layers that advance step by step; bptt.Stream is its public face.");
   stream_type = reinterpret_cast<PyTypeObject*>(type.ptr());
   type.def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"),
-           py::arg("nonlinearity"), py::arg("slope"))
+           py::arg("options"))
       .def(
           "step", [](py::handle self, O x, O out) { return stream_of(self).step(x, out); }, py::arg("x"),
           py::arg("out") = py::none(),
@@ -122,9 +107,7 @@ void register_stream(py::module_& m) {
           "steps", [](py::handle self, O x, O out) { return stream_of(self).steps(x, out); }, py::arg("x"),
           py::arg("out") = py::none())
       .def("get_state", [](py::handle self) { return stream_of(self).state(); })
-      .def(
-          "set_state", [](py::handle self, O h, O c) { stream_of(self).set_state(h, c); }, py::arg("h"),
-          py::arg("c") = py::none())
+      .def("set_state", [](py::handle self, const py::args& given) { stream_of(self).set_state(given); })
       .def(
           "clear", [](py::handle self, const Chosen& chosen) { stream_of(self).clear(chosen); },
           py::arg("chosen").noconvert());
@@ -178,13 +161,16 @@ void register_settings(py::module_& m) {
 }
 
 template <class T>
-void register_math(py::module_& m, const MathKernels<T> Kernels::* table) {
+void register_math(py::module_& m) {
   using Array = const py::array_t<T, py::array::c_style>&;
-  m.def("math_exp", [table](Array x) { return math((active->*table).exp, x); }, py::arg("x").noconvert());
-  m.def(
-      "math_sigmoid", [table](Array x) { return math((active->*table).sigmoid, x); },
-      py::arg("x").noconvert());
-  m.def("math_tanh", [table](Array x) { return math((active->*table).tanh, x); }, py::arg("x").noconvert());
+  const auto add = [&](const char* name, auto MathKernels<T>::* function) {
+    m.def(
+        name, [function](Array x) { return math(active->table<T>().math.*function, x); },
+        py::arg("x").noconvert());
+  };
+  add("math_exp", &MathKernels<T>::exp);
+  add("math_sigmoid", &MathKernels<T>::sigmoid);
+  add("math_tanh", &MathKernels<T>::tanh);
 }
 
 }  // namespace
@@ -197,8 +183,8 @@ PYBIND11_MODULE(_core, m) {
   register_losses(m);
   register_optim(m);
   register_settings(m);
-  register_math<float>(m, &Kernels::math_f32);
-  register_math<double>(m, &Kernels::math_f64);
+  register_math<float>(m);
+  register_math<double>(m);
 }
 
 }  // namespace bptt

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "blocks.h"
+#include "../runtime/blocks.h"
 #include "cell.h"
-#include "schedule.h"
+#include "../runtime/schedule.h"
 
 namespace bptt {
 
@@ -16,14 +16,16 @@ template <class T>
 class StreamOf final : public Stream {
  public:
   StreamOf(Cell cell, const Kernels& kernels, const std::vector<LayerWeights>& layers, int64_t batch,
-           Nonlinearity nonlinearity, double slope)
-      : kernels_(kernels_of<T>(kernels, cell)),
-        has_c_(info(cell).has_c),
+           const Options& options)
+      : kernels_(kernels.table<T>().cells[int(cell)]),
+        states_(info(cell).states),
+        options_(options),
         N_(batch),
-        one_step_(1, batch, nullptr, false) {
-    for (const LayerWeights& given : layers) add_layer(given, info(cell).gates, nonlinearity, slope);
-    state_ = Block(size_t(state_values()) * sizeof(T));
-    memset(state_.data(), 0, size_t(state_values()) * sizeof(T));
+        one_step_(1, batch, nullptr) {
+    for (const LayerWeights& given : layers) add_layer(given, info(cell).gates);
+    const size_t bytes = size_t(states_ * L() * N_ * H_) * sizeof(T);
+    state_ = Block(bytes);
+    memset(state_.data(), 0, bytes);
     between_ = Block(size_t(2 * N_ * H_) * sizeof(T));
     size_t scratch = 0;
     for (const Forward<T>& call : calls_) scratch = std::max(scratch, kernels_.forward_scratch(call));
@@ -31,10 +33,7 @@ class StreamOf final : public Stream {
     for (size_t l = 0; l < calls_.size(); ++l) {
       Forward<T>& call = calls_[l];
       call.scratch = scratch_.data();
-      call.h_n = h() + int64_t(l) * N_ * H_;
-      call.c_n = has_c_ ? c() + int64_t(l) * N_ * H_ : nullptr;
-      call.h_0 = call.h_n;
-      call.c_0 = call.c_n;
+      for (int i = 0; i < states_; ++i) call.before[i] = call.after[i] = state_of(i) + int64_t(l) * N_ * H_;
     }
     one_x_ = {N_, I_};
     one_y_ = {N_, H_};
@@ -43,14 +42,14 @@ class StreamOf final : public Stream {
 
   py::array step(const py::object& x, const py::object& out) override {
     if (are_ready(x, out)) {
-      advance({data(x), 0, I_}, {data(out), 0, H_}, 1, one_step_.view(), static_cast<T*>(between_.data()));
+      advance({data(x), 0, I_}, {data(out), 0, H_}, 1, one_step_.view(false), static_cast<T*>(between_.data()));
       return py::reinterpret_borrow<py::array>(out);
     }
     const bool flat = N_ == 1 && rank_of(x, "x") == 1;
     py::array rows = array_argument(x, "x", dtype_, flat ? flat_x_ : one_x_, flat ? "(I,)" : "(N, I)");
     const py::array y = out_argument(out, dtype_, flat ? flat_y_ : one_y_, flat ? "(H,)" : "(N, H)");
     rows = apart_from(rows, y);
-    advance({data(rows), 0, stride(rows)}, {data(y), 0, stride(y)}, 1, one_step_.view(),
+    advance({data(rows), 0, stride(rows)}, {data(y), 0, stride(y)}, 1, one_step_.view(false),
             static_cast<T*>(between_.data()));
     return y;
   }
@@ -66,14 +65,14 @@ class StreamOf final : public Stream {
     const int64_t chunk =
         std::min({T_, kChunkSteps + kChunkRows / N_, std::max<int64_t>(1, kChunkTerms / terms_)});
     const Block between(size_t(2 * chunk * N_ * H_) * sizeof(T));
-    const std::vector<T> before(h(), h() + state_values());
+    const std::vector<T> before(state_of(0), state_of(states_));
     for (int64_t t = 0; t < T_; t += chunk) {
       const int64_t n = std::min(chunk, T_ - t);
-      const OwnedSchedule schedule(n, N_, nullptr, false);
+      const OwnedSchedule schedule(n, N_, nullptr);
       advance({from.at(t, 0), from.step, from.sequence}, {to.at(t, 0), to.step, to.sequence}, n,
-              schedule.view(), static_cast<T*>(between.data()));
+              schedule.view(false), static_cast<T*>(between.data()));
       if (PyErr_CheckSignals() != 0) {
-        std::copy(before.begin(), before.end(), h());
+        std::copy(before.begin(), before.end(), state_of(0));
         throw py::error_already_set();
       }
     }
@@ -82,25 +81,26 @@ class StreamOf final : public Stream {
 
   std::vector<py::array> state() const override {
     const Extents extents{L(), N_, H_};
-    std::vector<py::array> parts{py::array(dtype_, extents, h())};
-    if (has_c_) parts.emplace_back(dtype_, extents, c());
+    std::vector<py::array> parts;
+    for (int i = 0; i < states_; ++i) parts.emplace_back(dtype_, extents, state_of(i));
     return parts;
   }
 
-  void set_state(const py::object& given_h, const py::object& given_c) override {
-    const auto checked = [&](const py::object& part, const char* name) {
-      return contiguous_argument(part, name, dtype_, {L(), N_, H_}, "(num_layers, N, H)");
-    };
-    const py::array new_h = checked(given_h, has_c_ ? "state[0]" : "state");
-    if (has_c_) memcpy(c(), checked(given_c, "state[1]").data(), size_t(L() * N_ * H_) * sizeof(T));
-    memcpy(h(), new_h.data(), size_t(L() * N_ * H_) * sizeof(T));
+  void set_state(const py::args& given) override {
+    if (int(given.size()) != states_) type_error("set_state takes " + std::to_string(states_) + " arrays");
+    std::vector<py::array> parts;
+    for (int i = 0; i < states_; ++i) {
+      const std::string name = states_ == 1 ? "state" : "state[" + std::to_string(i) + "]";
+      parts.push_back(contiguous_argument(PyTuple_GET_ITEM(given.ptr(), i), name.c_str(), dtype_, {L(), N_, H_},
+                                          "(num_layers, N, H)"));
+    }
+    for (int i = 0; i < states_; ++i) memcpy(state_of(i), parts[size_t(i)].data(), size_t(L() * N_ * H_) * sizeof(T));
   }
 
   void clear(const py::array_t<bool, py::array::c_style>& chosen) override {
     for (int64_t n = 0; n < std::min<int64_t>(N_, chosen.size()); ++n)
       if (chosen.data()[n])
-        for (int64_t l = 0; l < state_values() / (N_ * H_); ++l)
-          std::fill_n(h() + (l * N_ + n) * H_, H_, T(0));
+        for (int64_t l = 0; l < states_ * L(); ++l) std::fill_n(state_of(0) + (l * N_ + n) * H_, H_, T(0));
   }
 
  private:
@@ -111,9 +111,7 @@ class StreamOf final : public Stream {
                                          << 30;  // of sums, in all layers, between questions for signals
 
   int64_t L() const { return int64_t(calls_.size()); }
-  T* h() const { return static_cast<T*>(state_.data()); }
-  T* c() const { return h() + L() * N_ * H_; }
-  int64_t state_values() const { return (has_c_ ? 2 : 1) * L() * N_ * H_; }
+  T* state_of(int i) const { return static_cast<T*>(state_.data()) + i * L() * N_ * H_; }
 
   static T* data(py::handle array) {
     return reinterpret_cast<T*>(py::detail::array_proxy(array.ptr())->data);
@@ -131,7 +129,7 @@ class StreamOf final : public Stream {
     return a + N_ * I_ <= b || b + N_ * H_ <= a;
   }
 
-  void add_layer(const LayerWeights& given, int64_t gates, Nonlinearity nonlinearity, double slope) {
+  void add_layer(const LayerWeights& given, int64_t gates) {
     const auto weights = [&](const py::object& argument, const char* name, const Extents& extents) {
       return contiguous_argument(argument, name, dtype_, extents, "the layer's");
     };
@@ -143,9 +141,8 @@ class StreamOf final : public Stream {
     const py::array w_hh = weights(given.w_hh, "w_hh", {gates * H_, H_});
     Forward<T> call{};
     call.shape = {1, N_, w_ih.shape(1), H_};
-    call.schedule = one_step_.view();
-    call.nonlinearity = nonlinearity;
-    call.slope = T(slope);
+    call.schedule = one_step_.view(false);
+    call.options = address(options_);
     call.threads = 1;
     call.stop = [] { return false; };
     call.w_ih = static_cast<const T*>(w_ih.data());
@@ -178,7 +175,8 @@ class StreamOf final : public Stream {
 
   const py::dtype dtype_ = py::dtype::of<T>();
   const CellKernels<T>& kernels_;
-  const bool has_c_;
+  const int states_;
+  const Options options_;
   const int64_t N_;
   int64_t I_ = 0, H_ = 0;
   int64_t terms_ = 0;            // of sums in a step, all layers together
@@ -187,7 +185,7 @@ class StreamOf final : public Stream {
   OwnedSchedule one_step_;
   std::vector<Block> panels_;
   std::vector<Forward<T>> calls_;  // one a layer
-  Block state_;                    // h (L,N,H), and for the LSTM c
+  Block state_;                    // (states,L,N,H)
   Block between_, scratch_;        // for one step
 };
 
@@ -195,10 +193,10 @@ class StreamOf final : public Stream {
 
 std::unique_ptr<Stream> Stream::make(Cell cell, const Kernels& kernels,
                                      const std::vector<LayerWeights>& layers, int64_t batch,
-                                     Nonlinearity nonlinearity, double slope) {
-  const bool is_double = float_dtype(layers.at(0).w_ih, "w_ih").itemsize() == sizeof(double);
-  if (is_double) return std::make_unique<StreamOf<double>>(cell, kernels, layers, batch, nonlinearity, slope);
-  return std::make_unique<StreamOf<float>>(cell, kernels, layers, batch, nonlinearity, slope);
+                                     const Options& options) {
+  return with_dtype(float_dtype(layers.at(0).w_ih, "w_ih"), [&](auto zero) -> std::unique_ptr<Stream> {
+    return std::make_unique<StreamOf<decltype(zero)>>(cell, kernels, layers, batch, options);
+  });
 }
 
 }  // namespace bptt

@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "arrays.h"
-#include "kernels.h"
+#include "cell.h"
 
 namespace bptt {
 
@@ -21,7 +20,7 @@ class Stream {
  public:
   static std::unique_ptr<Stream> make(Cell cell, const Kernels& kernels,
                                       const std::vector<LayerWeights>& layers, int64_t batch,
-                                      Nonlinearity nonlinearity, double slope);
+                                      const Options& options);
   virtual ~Stream() = default;
 
   // x (N,I) to y (N,H); with N = 1 also (I,) to (H,). Allocates nothing if out is given and both are
@@ -30,9 +29,9 @@ class Stream {
   // x (T,N,I) to y (T,N,H). Ctrl-C ends a long call, which then leaves the state as it was.
   virtual py::array steps(const py::object& x, const py::object& out) = 0;
 
-  // h, and for the LSTM c: copies (L,N,H)
+  // each state: copies (L,N,H)
   virtual std::vector<py::array> state() const = 0;
-  virtual void set_state(const py::object& h, const py::object& c) = 0;
+  virtual void set_state(const py::args& given) = 0;
   // sets the state of the sequences chosen (N) to zero
   virtual void clear(const py::array_t<bool, py::array::c_style>& chosen) = 0;
 };

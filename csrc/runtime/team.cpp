@@ -12,12 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <xmmintrin.h>
 
 #include <algorithm>
 #include <atomic>
 
 #include "cgroup.h"
+#include "platform.h"
 
 // OpenMP 5.0's; without it a child runs on one thread.
 #pragma weak omp_pause_resource_all
@@ -40,7 +40,7 @@ void Member::barrier() const {
   }
   for (int spins = 0; shared->generation.load(std::memory_order_acquire) == generation;) {
     if (++spins < kSpins)
-      _mm_pause();
+      wait_a_moment();
     else
       sched_yield();
   }
@@ -135,10 +135,9 @@ struct Setup {
 
 // The floating-point mode that results are promised for, whatever the caller's is, for as long as it lives.
 struct KernelMode {
-  static constexpr unsigned kDefault = 0x1F80, kFlush = 0x8040;  // flush-to-zero, denormals-are-zero
-  const unsigned before = _mm_getcsr();
-  explicit KernelMode(bool flush) { _mm_setcsr(kDefault | (flush ? kFlush : 0)); }
-  ~KernelMode() { _mm_setcsr(before); }
+  const FloatingPointMode before = floating_point_mode();
+  explicit KernelMode(bool flush) { set_floating_point_mode(standard_mode(flush)); }
+  ~KernelMode() { set_floating_point_mode(before); }
 };
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 #include <iterator>
 
-#include "team.h"
-#include "unlocked.h"
+#include "../runtime/team.h"
+#include "run_call.h"
 
 namespace bptt {
 
@@ -63,8 +63,8 @@ struct Step {
   Updates<double> f64;
 
   void operator()(const Member& m) const {
-    f32.run(kernels.optim_f32, rule, constants, m);
-    f64.run(kernels.optim_f64, rule, constants, m);
+    f32.run(kernels.f32.optim, rule, constants, m);
+    f64.run(kernels.f64.optim, rule, constants, m);
   }
 };
 
@@ -94,21 +94,21 @@ bool update(const Kernels& kernels, const std::string& rule, const std::vector<d
       return false;
   }
   constexpr double kBytesPerMicrosecond = 30000;  // a rough estimate: caches give more, much memory less
-  const double microseconds = (step.f32.bytes + step.f64.bytes) / kBytesPerMicrosecond;
-  const int threads = worth_a_team(microseconds) ? team_size() : 1;
-  const auto run = [&] {
-    run_team(threads, [](void* it, const Member& m) { (*static_cast<const Step*>(it))(m); }, &step);
-  };
-  run_unlocked(microseconds, run);
+  const Plan plan = plan_call((step.f32.bytes + step.f64.bytes) / kBytesPerMicrosecond);
+  run_call(plan, [&] {
+    run_team(plan.threads, step);
+    return true;
+  });
   return true;
 }
 
 double sum_of_squares(const Kernels& kernels, const py::array& x) {
   const py::dtype dtype = float_dtype(x, "x");
   const py::array array = contiguous_argument(x, "x", dtype, {x.shape(), x.shape() + x.ndim()}, "an array");
-  if (dtype.itemsize() == sizeof(float))
-    return kernels.optim_f32.sum_of_squares(static_cast<const float*>(array.data()), array.size());
-  return kernels.optim_f64.sum_of_squares(static_cast<const double*>(array.data()), array.size());
+  return with_dtype(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return kernels.table<T>().optim.sum_of_squares(data<const T>(array), array.size());
+  });
 }
 
 }  // namespace bptt

@@ -1,9 +1,11 @@
-#include "unlocked.h"
+#include "run_call.h"
 
 #include <unistd.h>
-#include <xmmintrin.h>
 
 #include <chrono>
+
+#include "../runtime/platform.h"
+#include "../runtime/team.h"
 
 namespace bptt {
 
@@ -23,31 +25,38 @@ void relock(const Lock& lock) {
 // Of the call that this thread is in.
 struct Caller {
   std::chrono::steady_clock::time_point ask_next;
-  unsigned floating_point_mode;
+  FloatingPointMode mode;
 };
 thread_local Caller caller;
 constexpr std::chrono::milliseconds kPatience{100};
 
-}  // namespace
-
+// Whether Ctrl-C has been pressed. The interpreter is asked now and then, and runs what signal handlers there are.
 bool interrupted() {
   const auto now = std::chrono::steady_clock::now();
   if (now < caller.ask_next) return false;
   caller.ask_next = now + kPatience;
   PyGILState_STATE state;
   relock([&] { state = PyGILState_Ensure(); });
-  const unsigned mode = _mm_getcsr();
-  _mm_setcsr(caller.floating_point_mode);
+  const FloatingPointMode mode = floating_point_mode();
+  set_floating_point_mode(caller.mode);
   const Caller outer = caller;  // a handler may call
   const bool stop = PyErr_CheckSignals() != 0;
   caller = outer;
-  _mm_setcsr(mode);
+  set_floating_point_mode(mode);
   PyGILState_Release(state);
   return stop;
 }
 
+}  // namespace
+
+Plan plan_call(double microseconds, bool in_parts) {
+  const bool shared = in_parts || worth_a_team(microseconds);
+  const auto never = [] { return false; };
+  return {microseconds, shared ? team_size() : 1, microseconds < kShort ? never : interrupted};
+}
+
 Unlocked::Unlocked() {
-  caller = {std::chrono::steady_clock::now() + kPatience, _mm_getcsr()};
+  caller = {std::chrono::steady_clock::now() + kPatience, floating_point_mode()};
   thread_ = PyEval_SaveThread();
 }
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "../kernels.h"
+
 namespace bptt {
 
 namespace py = pybind11;
@@ -54,6 +56,28 @@ py::array array_argument(py::handle argument, const char* name, const py::dtype&
 // The same, with all axes contiguous.
 py::array contiguous_argument(py::handle argument, const char* name, const py::dtype& dtype,
                               const Extents& extents, const char* meaning);
+
+// f(T()) for the T of a dtype, float or double.
+template <class F>
+auto with_dtype(const py::dtype& dtype, const F& f) {
+  if (dtype.itemsize() == sizeof(float)) return f(float());
+  return f(double());
+}
+
+// Of an array, or null of None.
+template <class T>
+T* data(const py::object& array) {
+  return array.is_none()
+             ? nullptr
+             : static_cast<T*>(const_cast<void*>(py::reinterpret_borrow<py::array>(array).data()));
+}
+
+// An array (T,N,.) as the kernels see it.
+template <class T>
+Sequences<T> sequences(const py::array& array) {
+  return {static_cast<T*>(const_cast<void*>(array.data())), array.strides(0) / py::ssize_t(sizeof(T)),
+          array.strides(1) / py::ssize_t(sizeof(T))};
+}
 
 // An array of integers, of whatever width and shape; it is `numbers` that has the values.
 struct Integers {

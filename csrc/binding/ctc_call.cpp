@@ -2,11 +2,9 @@
 
 #include <numeric>
 
-#include "blocks.h"
-#include "cell.h"
-#include "ctc.h"
-#include "team.h"
-#include "unlocked.h"
+#include "../runtime/blocks.h"
+#include "../runtime/ctc.h"
+#include "run_call.h"
 
 namespace bptt {
 
@@ -78,6 +76,7 @@ py::tuple run(const Kernels& kernels, const CtcShape& shape, const py::array& lo
               bool zero_infinity) {
   const py::array dlogits = new_array(logits.dtype(), {shape.T, shape.N, shape.C});
   std::vector<double> losses(lengths.size());
+  const Plan plan = plan_call(microseconds_of(shape, lengths, targets));
   Ctc<T> call{shape,
               sequences<const T>(logits),
               lengths.data(),
@@ -87,17 +86,13 @@ py::tuple run(const Kernels& kernels, const CtcShape& shape, const py::array& lo
               zero_infinity,
               losses.data(),
               sequences<T>(dlogits),
-              kernels.math_f64.exp,
-              worth_a_team(microseconds_of(shape, lengths, targets)) ? team_size() : 1,
-              interrupted,
+              kernels.f64.math.exp,
+              plan.threads,
+              plan.stop,
               nullptr};
   const Block scratch(ctc_scratch(call));
   call.scratch = scratch.data();
-  const auto without_lock = [&] {
-    const Unlocked unlocked;
-    return ctc(call);
-  };
-  if (!without_lock()) throw py::error_already_set();
+  run_call(plan, [&] { return ctc(call); });
   double sum = 0;
   for (size_t n = 0; n < losses.size(); ++n)
     sum += losses[n] / double(std::max<int64_t>(targets.first[n + 1] - targets.first[n], 1));
@@ -119,9 +114,9 @@ py::tuple ctc_loss(const Kernels& kernels, const CtcArguments& given) {
   const int64_t blank = integer_argument(given.blank, "blank", 0, shape.C - 1, "0 to C-1");
   const bool zero_infinity = bool_argument(given.zero_infinity, "zero_infinity");
   const Targets checked = targets.checked(shape.C, blank);
-  if (dtype.itemsize() == sizeof(float))
-    return run<float>(kernels, shape, logits, lengths, checked, blank, zero_infinity);
-  return run<double>(kernels, shape, logits, lengths, checked, blank, zero_infinity);
+  return with_dtype(dtype, [&](auto zero) {
+    return run<decltype(zero)>(kernels, shape, logits, lengths, checked, blank, zero_infinity);
+  });
 }
 
 }  // namespace bptt

@@ -5,9 +5,9 @@
 
 namespace bptt {
 
-OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths, bool reverse)
-    : T_(T), N_(N), uniform_(!lengths), reverse_(reverse), numbers_(size_t(2 * N + T + 1)) {
-  int64_t* sequence = numbers_.data();
+OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths)
+    : T_(T), N_(N), uniform_(!lengths), numbers_(std::make_shared<std::vector<int64_t>>(size_t(2 * N + T + 1))) {
+  int64_t* sequence = numbers_->data();
   int64_t* length = sequence + N;
   int64_t* first_row = length + N;
   std::iota(sequence, sequence + N, int64_t(0));
@@ -23,9 +23,9 @@ OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths, bool 
   }
 }
 
-Schedule OwnedSchedule::view() const {
-  const int64_t* numbers = numbers_.data();
-  return {numbers, numbers + N_, numbers + 2 * N_, uniform_, reverse_, 0};
+Schedule OwnedSchedule::view(bool reverse) const {
+  const int64_t* numbers = numbers_->data();
+  return {numbers, numbers + N_, numbers + 2 * N_, uniform_, reverse, 0};
 }
 
 Schedule steps_of(const Schedule& all, int64_t a, int64_t b, int64_t* first_row) {

@@ -4,7 +4,7 @@
 // Axes: T steps, N sequences, C classes. S is the number of a target's labels.
 #pragma once
 
-#include "kernels.h"
+#include "../kernels.h"
 
 namespace bptt {
 

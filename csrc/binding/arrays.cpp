@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "blocks.h"
+#include "../runtime/blocks.h"
 
 namespace bptt {
 

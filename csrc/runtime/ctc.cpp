@@ -265,8 +265,7 @@ bool ctc(const Ctc<T>& call) {
     std::atomic<int64_t> next{0};
     std::atomic<bool> stopped{false};
   } work{call, Worker<T>::bytes(call)};
-  const auto member_runs = [](void* argument, const Member& member) {
-    Work& work = *static_cast<Work*>(argument);
+  const auto member_runs = [&work](const Member& member) {
     Worker<T> worker(work.call, static_cast<char*>(work.call.scratch) + size_t(member.index) * work.scratch);
     const auto stopped = [&](int64_t t) {
       constexpr int64_t kPatience = 64;
@@ -277,7 +276,7 @@ bool ctc(const Ctc<T>& call) {
     for (int64_t n; (n = work.next++) < work.call.shape.N;)
       if (!worker.run(n, stopped)) return;
   };
-  run_team(call.threads, member_runs, &work);
+  run_team(call.threads, member_runs);
   return !work.stopped;
 }
 

@@ -1,0 +1,17 @@
+// One call each: arguments checked in the order of the signature, results allocated, the kernel run without
+// the interpreter lock.
+#pragma once
+
+#include "arrays.h"
+#include "../kernels.h"
+
+namespace bptt {
+
+// Arguments are all of the function's, as Python gave them, in the order of its signature.
+
+// y, the final states and the cache
+py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given);
+// the gradients of x w_ih w_hh b_ih b_hh, of the initial states and of h
+py::tuple backward(Cell cell, const py::args& given);
+
+}  // namespace bptt
