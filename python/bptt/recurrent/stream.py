@@ -58,9 +58,7 @@ class Stream(_core.Stream):
         self._shape = (len(weights), batch, rows // gates)
         _checks.empty(self._shape, first.dtype)  # a MemoryError, if no memory holds a state
         self._inputs, self._dtype, self._pair = inputs, first.dtype, cell == "lstm"
-        super().__init__(
-            cell, weights, batch, options.get("nonlinearity", "tanh"), options.get("slope", 0.0)
-        )
+        super().__init__(cell, weights, batch, tuple(options.values()))
 
     def __repr__(self) -> str:
         cell, _, batch, _, _ = self._made_of
