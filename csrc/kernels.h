@@ -1,5 +1,5 @@
-// The only interface between the kernels and all else: the list of cells, plain aggregates, and struct Kernels,
-// the table of function pointers that one instruction set fills.
+// The only interface between the kernels and all else: the list of cells, plain aggregates, and struct
+// Kernels, the table of function pointers that one instruction set fills.
 //
 // Axes: T steps, N sequences, I inputs, H hidden units, G gates. A sequence of length l is processed in its
 // own order s = 0..l-1; step s stands at time t = s, or t = l-1-s if reversed.
@@ -96,26 +96,26 @@ struct Call {
 
 template <class T>
 struct Forward : Call<T> {
-  const T *b_ih, *b_hh;  // (G*H), or null
+  const T *b_ih, *b_hh;          // (G*H), or null
   const T* before[kMostStates];  // (N,H) the states h, c, or null
   Sequences<T> y;                // (T,N,H), or data null
   T* after[kMostStates];         // (N,H), or null
-  void* kept;            // kept_bytes for the same kernels' backward pass, or null
-  void* panels;          // panel_bytes with the weights, packed before for as many sequences, or null. Then
-                         // the call uses one thread, and no weights and biases
-  void* scratch;         // a block of forward_scratch bytes
+  void* kept;                    // kept_bytes for the same kernels' backward pass, or null
+  void* panels;   // panel_bytes with the weights, packed before for as many sequences, or null. Then
+                  // the call uses one thread, and no weights and biases
+  void* scratch;  // a block of forward_scratch bytes
 };
 
 template <class T>
 struct Backward : Call<T> {
   const void* kept;
-  Sequences<const T> dy;  // (T,N,H), or data null
+  Sequences<const T> dy;         // (T,N,H), or data null
   const T* dafter[kMostStates];  // (N,H), or null
-  Sequences<T> dx;        // (T,N,I); each of these is null where it is not asked for
-  T *dw_ih, *dw_hh;       // (G*H,I), (G*H,H)
-  T *db_ih, *db_hh;       // (G*H)
-  T* dbefore[kMostStates];  // (N,H)
-  Sequences<T> dh;        // (T,N,H), of h after each step: dy and what comes back from the steps after it
+  Sequences<T> dx;               // (T,N,I); each of these is null where it is not asked for
+  T *dw_ih, *dw_hh;              // (G*H,I), (G*H,H)
+  T *db_ih, *db_hh;              // (G*H)
+  T* dbefore[kMostStates];       // (N,H)
+  Sequences<T> dh;  // (T,N,H), of h after each step: dy and what comes back from the steps after it
   void* scratch;
   bool resumes;  // the call before, with the same scratch, was for the steps that follow these: dafter is
                  // what it left there, and sums go on. They are in their places when step 0 is done
@@ -125,11 +125,11 @@ struct Backward : Call<T> {
 template <class T>
 struct Unpacked {
   struct Rows {
-    T* data;         // of row (t,n) from data + (t*N + n) * stride on: (H)
+    T* data;  // of row (t,n) from data + (t*N + n) * stride on: (H)
     int64_t stride;
   };
-  Rows saved[kMostSaved];   // as many as the cell saves: its gates, then what is beside them
-  T* states[kMostStates];   // (T+1,N,H)
+  Rows saved[kMostSaved];  // as many as the cell saves: its gates, then what is beside them
+  T* states[kMostStates];  // (T+1,N,H)
 };
 
 // Kernels neither allocate nor throw. They return false if stop() ended them.

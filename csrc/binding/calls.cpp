@@ -82,8 +82,8 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   const int64_t T = x.shape(0), N = x.shape(1), I = x.shape(2);
   py::array w_ih = contiguous_argument(given_w_ih, "w_ih", dtype, {-1, I}, means.w_ih.c_str());
   if (w_ih.shape(0) == 0 || w_ih.shape(0) % G)
-    value_error("w_ih has shape (" + std::to_string(w_ih.shape(0)) + ", " + std::to_string(I) + "), must be " +
-                means.w_ih + " with H at least 1");
+    value_error("w_ih has shape (" + std::to_string(w_ih.shape(0)) + ", " + std::to_string(I) +
+                "), must be " + means.w_ih + " with H at least 1");
   const int64_t H = w_ih.shape(0) / G;
   py::array w_hh = contiguous_argument(arguments.next(), "w_hh", dtype, {G * H, H}, means.w_hh.c_str());
   py::object b_ih = optional_argument(arguments.next(), "b_ih", dtype, {G * H}, means.bias.c_str());
@@ -92,7 +92,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   for (int i = 0; i < its.states; ++i)
     before[i] = optional_argument(arguments.next(), kStateNames[i].initial, dtype, {N, H}, "(N, H)");
   const Options options = options_argument(cell, arguments.next(option_count(cell)));
-  OwnedSchedule schedule = schedule_argument(arguments.next(), T, N);
+  const LengthsArgument lengths(arguments.next(), T, N);
   const bool reverse = bool_argument(arguments.next(), "reverse");
   const bool training = bool_argument(arguments.next(), "training");
   const int64_t segment = segment_argument(arguments.next(), training, T, N);
@@ -108,17 +108,17 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   }
   for (int i = 0; i < its.states; ++i) after[i] = new_array(dtype, {N, H});
 
-  auto cache = std::make_unique<Cache>(Cache{dtype,
-                                             {&kernels, cell, {T, N, I, H}, std::move(schedule), reverse, segment},
-                                             options,
-                                             std::move(x),
-                                             std::move(w_ih),
-                                             std::move(w_hh),
-                                             std::move(b_ih),
-                                             std::move(b_hh),
-                                             {}});
-  with_dtype(dtype,
-             [&](auto zero) { run_forward<decltype(zero)>(*cache, before, y, after, training); });
+  auto cache =
+      std::make_unique<Cache>(Cache{dtype,
+                                    {&kernels, cell, {T, N, I, H}, lengths.schedule(), reverse, segment},
+                                    options,
+                                    std::move(x),
+                                    std::move(w_ih),
+                                    std::move(w_hh),
+                                    std::move(b_ih),
+                                    std::move(b_hh),
+                                    {}});
+  with_dtype(dtype, [&](auto zero) { run_forward<decltype(zero)>(*cache, before, y, after, training); });
   py::tuple results(2 + its.states);
   results[0] = y;
   for (int i = 0; i < its.states; ++i) results[size_t(1 + i)] = after[i];
@@ -128,7 +128,8 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
 
 namespace {
 
-// Which gradients are wanted, in the order of the results: x, the weights, the initial states, h of all steps.
+// Which gradients are wanted, in the order of the results: x, the weights, the initial states, h of all
+// steps.
 class Wanted {
  public:
   static constexpr int kArrays = 5, kMost = kArrays + kMostStates + 1;

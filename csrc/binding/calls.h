@@ -2,8 +2,8 @@
 // the interpreter lock.
 #pragma once
 
-#include "arrays.h"
 #include "../kernels.h"
+#include "arrays.h"
 
 namespace bptt {
 

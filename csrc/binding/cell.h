@@ -4,8 +4,8 @@
 #include <string>
 #include <variant>
 
-#include "arrays.h"
 #include "../kernels.h"
+#include "arrays.h"
 
 namespace bptt {
 

@@ -1,8 +1,8 @@
 // One call of ctc_loss: arguments checked in the order of the signature, the results of the kernel.
 #pragma once
 
-#include "arrays.h"
 #include "../kernels.h"
+#include "arrays.h"
 
 namespace bptt {
 

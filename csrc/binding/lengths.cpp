@@ -2,24 +2,27 @@
 
 namespace bptt {
 
-namespace {
-
-OwnedSchedule sorted(py::handle lengths, int64_t T, int64_t N) {
-  return {T, N, lengths_argument(lengths, "lengths", N, T, "T").data()};
+LengthsArgument::LengthsArgument(py::handle argument, int64_t T, int64_t N)
+    : T_(T), N_(N), given_(!argument.is_none()) {
+  if (!given_) return;
+  if (!py::isinstance<Lengths>(argument)) {
+    values_ = lengths_argument(argument, "lengths", N, T, "T");
+    return;
+  }
+  sorted_ = &argument.cast<const Lengths&>().schedule;
+  if (sorted_->T() != T || sorted_->N() != N)
+    value_error("lengths is for T, N = " + std::to_string(sorted_->T()) + ", " +
+                std::to_string(sorted_->N()) + ", must be for " + std::to_string(T) + ", " +
+                std::to_string(N));
 }
 
-}  // namespace
+OwnedSchedule LengthsArgument::schedule() const {
+  if (sorted_) return *sorted_;
+  return {T_, N_, given_ ? values_.data() : nullptr};
+}
 
-Lengths make_lengths(const py::object& lengths, int64_t T, int64_t N) { return {sorted(lengths, T, N)}; }
-
-OwnedSchedule schedule_argument(py::handle argument, int64_t T, int64_t N) {
-  if (argument.is_none()) return {T, N, nullptr};
-  if (!py::isinstance<Lengths>(argument)) return sorted(argument, T, N);
-  const OwnedSchedule& schedule = argument.cast<const Lengths&>().schedule;
-  if (schedule.T() != T || schedule.N() != N)
-    value_error("lengths are for T, N = " + std::to_string(schedule.T()) + ", " + std::to_string(schedule.N()) +
-                ", must be for " + std::to_string(T) + ", " + std::to_string(N));
-  return schedule;
+Lengths make_lengths(const py::object& lengths, int64_t T, int64_t N) {
+  return {LengthsArgument(lengths, T, N).schedule()};
 }
 
 }  // namespace bptt

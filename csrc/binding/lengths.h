@@ -1,6 +1,8 @@
 // Lengths of sequences, checked and sorted once for all calls of a layer.
 #pragma once
 
+#include <vector>
+
 #include "../runtime/schedule.h"
 #include "arrays.h"
 
@@ -14,7 +16,17 @@ struct Lengths {
 // From lengths (N) in 0..T.
 Lengths make_lengths(const py::object& lengths, int64_t T, int64_t N);
 
-// The argument `lengths` of a call: None, an array, or Lengths of T and N.
-OwnedSchedule schedule_argument(py::handle argument, int64_t T, int64_t N);
+// The argument `lengths` of a call, checked: None, an array, or Lengths of T and N.
+class LengthsArgument {
+ public:
+  LengthsArgument(py::handle argument, int64_t T, int64_t N);
+  OwnedSchedule schedule() const;  // not before all sizes are known to fit into memory
+
+ private:
+  int64_t T_, N_;
+  bool given_;
+  const OwnedSchedule* sorted_ = nullptr;
+  std::vector<int64_t> values_;
+};
 
 }  // namespace bptt

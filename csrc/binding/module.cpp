@@ -3,15 +3,15 @@
 
 #include <array>
 
+#include "../runtime/cgroup.h"
+#include "../runtime/dispatch.h"
+#include "../runtime/team.h"
 #include "cache.h"
 #include "calls.h"
 #include "cell.h"
-#include "lengths.h"
-#include "../runtime/cgroup.h"
 #include "ctc_call.h"
-#include "../runtime/dispatch.h"
+#include "lengths.h"
 #include "stream.h"
-#include "../runtime/team.h"
 #include "updates.h"
 
 namespace bptt {
@@ -63,7 +63,8 @@ void register_cells(py::module_& m) {
   py::class_<Cache>(m, "Cache", "What a training forward pass keeps for its backward pass.")
       .def("arrays", &Cache::arrays)
       .def("__repr__", &Cache::repr);
-  py::class_<Lengths>(m, "Lengths", "Lengths of N sequences in 0..T, checked and sorted once for several calls.")
+  py::class_<Lengths>(m, "Lengths",
+                      "Lengths of N sequences in 0..T, checked and sorted once for several calls.")
       .def(py::init(&make_lengths), py::arg("lengths"), py::arg("T"), py::arg("N"));
 }
 
@@ -75,7 +76,8 @@ std::unique_ptr<Stream> make_stream(const std::string& name,
   if (int(options.size()) != option_count(cell)) throw py::value_error("options are not those of " + name);
   std::vector<LayerWeights> layers;
   for (const auto& [w_ih, w_hh, b_ih, b_hh] : weights) layers.push_back({w_ih, w_hh, b_ih, b_hh});
-  return Stream::make(cell, *active, layers, batch, options_argument(cell, &PyTuple_GET_ITEM(options.ptr(), 0)));
+  return Stream::make(cell, *active, layers, batch,
+                      options_argument(cell, &PyTuple_GET_ITEM(options.ptr(), 0)));
 }
 
 PyTypeObject* stream_type = nullptr;
@@ -97,8 +99,7 @@ void register_stream(py::module_& m) {
   using Chosen = py::array_t<bool, py::array::c_style>;
   py::class_<Stream> type(m, "Stream", "Layers that advance step by step; bptt.Stream is its public face.");
   stream_type = reinterpret_cast<PyTypeObject*>(type.ptr());
-  type.def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"),
-           py::arg("options"))
+  type.def(py::init(&make_stream), py::arg("cell"), py::arg("weights"), py::arg("batch"), py::arg("options"))
       .def(
           "step", [](py::handle self, O x, O out) { return stream_of(self).step(x, out); }, py::arg("x"),
           py::arg("out") = py::none(),

@@ -30,7 +30,8 @@ struct Caller {
 thread_local Caller caller;
 constexpr std::chrono::milliseconds kPatience{100};
 
-// Whether Ctrl-C has been pressed. The interpreter is asked now and then, and runs what signal handlers there are.
+// Whether Ctrl-C has been pressed. The interpreter is asked now and then, and runs what signal handlers there
+// are.
 bool interrupted() {
   const auto now = std::chrono::steady_clock::now();
   if (now < caller.ask_next) return false;

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "../runtime/blocks.h"
-#include "cell.h"
 #include "../runtime/schedule.h"
+#include "cell.h"
 
 namespace bptt {
 
@@ -42,7 +42,8 @@ class StreamOf final : public Stream {
 
   py::array step(const py::object& x, const py::object& out) override {
     if (are_ready(x, out)) {
-      advance({data(x), 0, I_}, {data(out), 0, H_}, 1, one_step_.view(false), static_cast<T*>(between_.data()));
+      advance({data(x), 0, I_}, {data(out), 0, H_}, 1, one_step_.view(false),
+              static_cast<T*>(between_.data()));
       return py::reinterpret_borrow<py::array>(out);
     }
     const bool flat = N_ == 1 && rank_of(x, "x") == 1;
@@ -91,10 +92,11 @@ class StreamOf final : public Stream {
     std::vector<py::array> parts;
     for (int i = 0; i < states_; ++i) {
       const std::string name = states_ == 1 ? "state" : "state[" + std::to_string(i) + "]";
-      parts.push_back(contiguous_argument(PyTuple_GET_ITEM(given.ptr(), i), name.c_str(), dtype_, {L(), N_, H_},
-                                          "(num_layers, N, H)"));
+      parts.push_back(contiguous_argument(PyTuple_GET_ITEM(given.ptr(), i), name.c_str(), dtype_,
+                                          {L(), N_, H_}, "(num_layers, N, H)"));
     }
-    for (int i = 0; i < states_; ++i) memcpy(state_of(i), parts[size_t(i)].data(), size_t(L() * N_ * H_) * sizeof(T));
+    for (int i = 0; i < states_; ++i)
+      memcpy(state_of(i), parts[size_t(i)].data(), size_t(L() * N_ * H_) * sizeof(T));
   }
 
   void clear(const py::array_t<bool, py::array::c_style>& chosen) override {

@@ -1,8 +1,8 @@
 // An optimiser's step on all its parameters in one call.
 #pragma once
 
-#include "arrays.h"
 #include "../kernels.h"
+#include "arrays.h"
 
 namespace bptt {
 

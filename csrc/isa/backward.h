@@ -1,8 +1,8 @@
 // Back-propagation through time: one driver for all cells.
 //
 // Time goes backwards in chunks. Within a chunk the recurrence makes the gradients of the preactivations, D,
-// step by step and, for a cell of several phases, from its last phase to its first; then, while D is in cache, it is the left factor of everything else (gradient_products.h). It is never
-// stored for all steps.
+// step by step and, for a cell of several phases, from its last phase to its first; then, while D is in
+// cache, it is the left factor of everything else (gradient_products.h). It is never stored for all steps.
 #pragma once
 
 #include "backward_scratch.h"
@@ -88,7 +88,8 @@ struct BackwardPass {
           pack_columns(mine.right, x_groups, row, from);
         });
         if (!scratch.own) m.barrier();
-        products.template weight_gradients<C::x.count>(x_groups, mine.right, call.dw_ih, C::x, a, b, fresh, m);
+        products.template weight_gradients<C::x.count>(x_groups, mine.right, call.dw_ih, C::x, a, b, fresh,
+                                                       m);
       }
       fresh = false;
       stop.tell(m, chunk, call.stop);
@@ -140,11 +141,11 @@ struct BackwardPass {
 
   // dleft += D_s w_hh of a phase, for the units of a group: for the first phase dh of the step before
   template <int phase>
-  void multiply_back(const T* w_hh, const Groups<T>& groups, int64_t g, const Share& share, int64_t a, int64_t s,
-                     T* dleft) const {
+  void multiply_back(const T* w_hh, const Groups<T>& groups, int64_t g, const Share& share, int64_t a,
+                     int64_t s, T* dleft) const {
     const int64_t size = groups.size(g) * shape.H * L;
-    const T* panels = w_hh + groups.begin(g) * Phases<C>::products * shape.H * L +
-                      Phases<C>::products_before(phase) * size;
+    const T* panels =
+        w_hh + groups.begin(g) * Phases<C>::products * shape.H * L + Phases<C>::products_before(phase) * size;
     products.template multiply<C::phases[phase].count>(
         groups, g, [&](int j) { return panels + j * size; }, C::phases[phase].first,
         share.slots.below(schedule.count(s)), phase > 0,
@@ -234,7 +235,8 @@ struct BackwardPass {
 
   // panels of what a phase has multiplied
   template <int phase>
-  void pack_left(const PerMember& mine, const Groups<T>& groups, int64_t a, int64_t b, const Member& m) const {
+  void pack_left(const PerMember& mine, const Groups<T>& groups, int64_t a, int64_t b,
+                 const Member& m) const {
     for_rows(a, b, m, [&](int64_t row, int64_t s, int64_t slot) {
       const int64_t previous = kept.states.index(s - 1, slot);
       const T* left = kept.states.rows[0] + previous;

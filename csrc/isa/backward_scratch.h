@@ -35,12 +35,12 @@ struct BackwardScratch {
   const int64_t units, inputs;  // padded
   const int64_t block_steps;    // steps in one block of a sum over rows
   const int64_t chunk_steps, chunk_rows;
-  const int64_t state_stride;  // from row to row of dstates, the same for all segments of a call
+  const int64_t state_stride;              // from row to row of dstates, the same for all segments of a call
   const int64_t row_stride, block_stride;  // of D
   T* D;
   T* dstates[kMostStates];  // (N, state_stride)
   T* dleft;                 // the same, of what a phase leaves for the next
-  T* db;  // [unit block][slot of the cell][sum, what rounding has taken from it][lane]
+  T* db;                    // [unit block][slot of the cell][sum, what rounding has taken from it][lane]
   // Members who take rows have all of these of their own, unless they are large, others the last: what one
   // core has written costs another more to fetch than it costs to make.
   struct PerMember {

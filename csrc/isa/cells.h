@@ -150,7 +150,9 @@ template <class C>
 struct Phases {
   static constexpr int count = int(sizeof(C::phases) / sizeof(GateSlots));
   // recurrent products of a unit before phase i; of all phases, i = count
-  static constexpr int products_before(int i) { return i == 0 ? 0 : products_before(i - 1) + C::phases[i - 1].count; }
+  static constexpr int products_before(int i) {
+    return i == 0 ? 0 : products_before(i - 1) + C::phases[i - 1].count;
+  }
   static constexpr int products = products_before(count);
   static constexpr int gate(int product) {  // of w_hh, whose product this is
     int i = 0;

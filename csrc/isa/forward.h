@@ -1,9 +1,10 @@
 // The forward pass: one driver for all cells.
 //
-// Preactivations begin as the bias, x_t's product with the panel of w_ih is added, then, phase by phase, that of
-// the phase's left vector (h_{t-1} for the first) with the panel of w_hh, and the cell follows while the tile is
-// in the first cache. The input's product has no recurrence: where a step has few rows, or its weights are more
-// than a cache holds, it is made for several steps at once, so that w_ih is read once for all of them.
+// Preactivations begin as the bias, x_t's product with the panel of w_ih is added, then, phase by phase, that
+// of the phase's left vector (h_{t-1} for the first) with the panel of w_hh, and the cell follows while the
+// tile is in the first cache. The input's product has no recurrence: where a step has few rows, or its
+// weights are more than a cache holds, it is made for several steps at once, so that w_ih is read once for
+// all of them.
 #pragma once
 
 #include "forward_weights.h"
@@ -14,7 +15,8 @@ template <class C, class T>
 struct ForwardPass {
   static constexpr int L = kLanes<T>;
   static constexpr int kPhases = Phases<C>::count;
-  static constexpr int kWidest = max_of(C::x.count, Phases<C>::widest());  // vectors of a unit block in a product
+  static constexpr int kWidest =
+      max_of(C::x.count, Phases<C>::widest());                        // vectors of a unit block in a product
   static constexpr int64_t kNarrow = C::slots > 1 ? 1 : kMaxVectors;  // unit blocks in a group of many rows
   static constexpr int64_t kFewRows = 16;                             // of a step: too few to fill tiles with
   static constexpr int64_t kLongStep = 1 << 20;       // N*H*H of a step after which Ctrl-C is asked for
@@ -61,9 +63,9 @@ struct ForwardPass {
         own_panels(how == Division::kRows && int64_t(weights.bytes(shape)) <= kOwnPanels),
         copies(call.kept && how == Division::kRows),
         kept(keep(call)),
-        shared_states(call.kept
-                          ? kept.states
-                          : States<T>(arena, how == Division::kRows ? Shape{} : shape, C::states, 0, nullptr)),
+        shared_states(
+            call.kept ? kept.states
+                      : States<T>(arena, how == Division::kRows ? Shape{} : shape, C::states, 0, nullptr)),
         shared(shared_panels(arena)),
         shared_between(how == Division::kRows ? nullptr : take_between(arena)),
         members{arena, 0} {
@@ -103,7 +105,8 @@ struct ForwardPass {
   // The same for the recurrence. Where one or two rows wait for weights that are more than the first cache
   // holds, a group is a part of that cache if it can be: the step after begins with what is still there.
   int64_t widest_of_step(int64_t rows, int members) const {
-    const int64_t bytes = Phases<C>::products * shape.H * L * int64_t(sizeof(T)), blocks = units / L / members;
+    const int64_t bytes = Phases<C>::products * shape.H * L * int64_t(sizeof(T)),
+                  blocks = units / L / members;
     const int64_t fit = kInFirstCache / bytes;
     if (call.panels || rows > 2 || fit < kNarrow || fit >= blocks) return widest(rows);
     return min(widest(rows), fit);
@@ -230,8 +233,8 @@ struct ForwardPass {
   }
 
   // preactivations = bias + x w_ih'
-  void project(const Factor<C, T, -1>& by_x, const Group& group, const T* bias, const T* const* x, T* const* a,
-               int64_t rows) const {
+  void project(const Factor<C, T, -1>& by_x, const Group& group, const T* bias, const T* const* x,
+               T* const* a, int64_t rows) const {
     const T* from = bias + group.first * C::slots * L;
     const int64_t vectors = group.size * C::slots;
     for (int64_t i = 0; i < rows; ++i)
@@ -241,7 +244,8 @@ struct ForwardPass {
 
   // what follows the product of a phase, for one row and the units of a group: the cell after the last
   template <int phase>
-  BPTT_INLINE void finish(const PerMember& mine, const Group& group, int64_t s, int64_t slot, T* a, T* y) const {
+  BPTT_INLINE void finish(const PerMember& mine, const Group& group, int64_t s, int64_t slot, T* a,
+                          T* y) const {
     const States<T>& states = mine.states;
     const int64_t previous = states.index(s - 1, slot), next = states.index(s, slot);
     const int64_t kept_at = copies ? kept.states.index(s, slot) : 0;
@@ -291,7 +295,8 @@ struct ForwardPass {
     const int64_t n = schedule.sequence[slot], at = states.index(s, slot);
     for (int i = 0; i < C::states; ++i)
       if (call.after[i])
-        copy_units(groups, share.group_begin, share.group_end, call.after[i] + n * shape.H, states.rows[i] + at);
+        copy_units(groups, share.group_begin, share.group_end, call.after[i] + n * shape.H,
+                   states.rows[i] + at);
   }
 };
 

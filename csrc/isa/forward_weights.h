@@ -6,8 +6,8 @@
 
 namespace bptt::BPTT_ISA {
 
-// Members who take rows have panels of their own, unless they are large: a core packs them in less time than it
-// takes to fetch them from another core.
+// Members who take rows have panels of their own, unless they are large: a core packs them in less time than
+// it takes to fetch them from another core.
 template <class T>
 struct Panels {
   T *w_ih, *w_hh, *bias;  // [group][k][unit block][gate][lane], phase after phase; [unit block][slot][lane]
@@ -35,8 +35,8 @@ struct Factor {
     T* const to = panel(group);
     for (int64_t b = 0; b < group.size; ++b)
       for (int j = 0; j < slots.count; ++j)
-        pack_transposed(to + (b * slots.count + j) * L, group.size * slots.count * L, rows_of(group.first + b, j),
-                        terms);
+        pack_transposed(to + (b * slots.count + j) * L, group.size * slots.count * L,
+                        rows_of(group.first + b, j), terms);
   }
   // a member's part, for all
   void pack_part(const Groups<T>& groups, const Member& m) const {

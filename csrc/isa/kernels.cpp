@@ -50,8 +50,9 @@ void map(const T* x, T* y, int64_t n) {
 }
 
 template <class C, class T>
-constexpr CellKernels<T> kCell{C::saved,       kept_bytes<C, T>, forward_scratch<C, T>,  forward<C, T>, panel_bytes<C, T>,
-                               pack<C, T>, backward_scratch<C, T>, backward<C, T>, unpack<C, T>};
+constexpr CellKernels<T> kCell{C::saved,          kept_bytes<C, T>, forward_scratch<C, T>,  forward<C, T>,
+                               panel_bytes<C, T>, pack<C, T>,       backward_scratch<C, T>, backward<C, T>,
+                               unpack<C, T>};
 
 template <class T>
 constexpr Table<T> kTable{

@@ -52,8 +52,8 @@ Division division(const Shape& shape) {
   return flops >= 4096 * kLanes<T> ? Division::kUnits : Division::kOne;
 }
 
-// States by step: index(s, slot) for those after step s, s = -1 for the initial ones. What is not kept has room
-// for two steps, used in turn.
+// States by step: index(s, slot) for those after step s, s = -1 for the initial ones. What is not kept has
+// room for two steps, used in turn.
 template <class T>
 struct States {
   T* rows[kMostStates];

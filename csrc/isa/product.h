@@ -116,7 +116,8 @@ struct Products {
  private:
   template <int vectors, int rows>
   constexpr void fill() {
-    by_size[vectors / some - 1][rows - 1] = &product<T, vectors, rows, form, Gaps<some == of ? 1 : some, some == of ? 1 : of>>;
+    by_size[vectors / some - 1][rows - 1] =
+        &product<T, vectors, rows, form, Gaps<some == of ? 1 : some, some == of ? 1 : of>>;
     if constexpr (rows < tile_rows(vectors))
       fill<vectors, rows + 1>();
     else if constexpr (vectors + some <= most)

@@ -4,8 +4,9 @@
 // the build sets together with the compiler flags). No std:: template and no inline function outside that
 // namespace may be used here: the linker could keep the AVX-512 copy for every caller.
 //
-// What compilers have for all instruction sets, GCC's vectors, stands in simd/vectors.h; what an architecture must bring,
-// for float and for double, stands in its own file, the only one that asks which instruction set this is:
+// What compilers have for all instruction sets, GCC's vectors, stands in simd/vectors.h; what an architecture
+// must bring, for float and for double, stands in its own file, the only one that asks which instruction set
+// this is:
 //   kVectorBytes, kAccumulators     a vector's size; vectors of sums in a tile, as registers allow
 //   fma(a, b, c)                    a*b + c, rounded once where the instruction set has it
 //   at_most, at_least, sqrt         lane by lane; NaN stays

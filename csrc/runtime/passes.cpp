@@ -28,8 +28,8 @@ class Segments {
     return i < states ? states_ + (segment * states + i) * values_ : nullptr;
   }
 
-  // Makes a call for all segments that of segment i, until the next is asked for, on as many threads as are worth
-  // waking for it alone.
+  // Makes a call for all segments that of segment i, until the next is asked for, on as many threads as are
+  // worth waking for it alone.
   template <class Call>
   Call part(int64_t i, const Call& whole) {
     const int64_t a = i * length(), b = std::min(a + length(), problem_.shape.T);
@@ -111,8 +111,8 @@ bool ForwardRun<T>::operator()() const {
 }
 
 template <class T>
-BackwardRun<T>::BackwardRun(const Problem& problem, const Backward<T>& call, const Forward<T>& again, void* kept,
-                              double microseconds)
+BackwardRun<T>::BackwardRun(const Problem& problem, const Backward<T>& call, const Forward<T>& again,
+                            void* kept, double microseconds)
     : problem_(problem), call_(call), again_(again), kept_(kept), microseconds_(microseconds) {
   const CellKernels<T>& kernels = problem.cell_kernels<T>();
   describe(problem, call_);
@@ -152,7 +152,8 @@ bool BackwardRun<T>::operator()() const {
 }
 
 template <class T>
-Unpacking<T>::Unpacking(const Problem& problem, const Forward<T>& again, const void* kept, const Unpacked<T>& to)
+Unpacking<T>::Unpacking(const Problem& problem, const Forward<T>& again, const void* kept,
+                        const Unpacked<T>& to)
     : problem_(problem), again_(again), kept_(kept), to_(to) {
   describe(problem, again_);
   if (!problem.segment) return;

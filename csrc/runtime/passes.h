@@ -26,13 +26,14 @@ struct Problem {
   double microseconds(int passes, size_t itemsize) const;
 };
 
-// What a forward pass for training leaves: all that the kernels keep, or with checkpoints the states before each
-// segment.
+// What a forward pass for training leaves: all that the kernels keep, or with checkpoints the states before
+// each segment.
 template <class T>
 Block kept_of(const Problem& problem);
 
-// A pass takes memory when it is made, and works when it is called: false if stop() ended it. The call is filled
-// in but for the shape, the schedule, what is kept and scratch. `microseconds` is the estimate of all segments.
+// A pass takes memory when it is made, and works when it is called: false if stop() ended it. The call is
+// filled in but for the shape, the schedule, what is kept and scratch. `microseconds` is the estimate of all
+// segments.
 template <class T>
 class ForwardRun {
  public:
@@ -53,7 +54,7 @@ class BackwardRun {
  public:
   // `again` is the forward call, with no more than its arguments: with checkpoints it is made again
   BackwardRun(const Problem& problem, const Backward<T>& call, const Forward<T>& again, void* kept,
-               double microseconds);
+              double microseconds);
   bool operator()() const;
 
  private:
@@ -65,8 +66,8 @@ class BackwardRun {
   Block segment_, scratch_, forward_scratch_;
 };
 
-// Copies what a forward pass has kept; with checkpoints it is made again by `again`, which has as many threads as
-// it may.
+// Copies what a forward pass has kept; with checkpoints it is made again by `again`, which has as many
+// threads as it may.
 template <class T>
 class Unpacking {
  public:

@@ -6,7 +6,10 @@
 namespace bptt {
 
 OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths)
-    : T_(T), N_(N), uniform_(!lengths), numbers_(std::make_shared<std::vector<int64_t>>(size_t(2 * N + T + 1))) {
+    : T_(T),
+      N_(N),
+      uniform_(!lengths),
+      numbers_(std::make_shared<std::vector<int64_t>>(size_t(2 * N + T + 1))) {
   int64_t* sequence = numbers_->data();
   int64_t* length = sequence + N;
   int64_t* first_row = length + N;

@@ -19,12 +19,13 @@ struct Member {
 // those. Denormals are flushed meanwhile, unless set_flush_denormal(false); the caller's state is restored.
 void run_team(int threads, void (*body)(void* argument, const Member&), void* argument);
 
-// The same for a callable, body(member). Not for the kernels: no inline function outside their namespace may be
-// compiled with their flags.
+// The same for a callable, body(member). Not for the kernels: no inline function outside their namespace may
+// be compiled with their flags.
 template <class Body>
 void run_team(int threads, const Body& body) {
   run_team(
-      threads, [](void* it, const Member& m) { (*static_cast<const Body*>(it))(m); }, const_cast<Body*>(&body));
+      threads, [](void* it, const Member& m) { (*static_cast<const Body*>(it))(m); },
+      const_cast<Body*>(&body));
 }
 
 int team_size();          // threads for a call from this thread

@@ -1,4 +1,5 @@
-// Vectors of x86-64: baseline, AVX2 with FMA, and AVX-512. The interface is that of simd.h, which includes this.
+// Vectors of x86-64: baseline, AVX2 with FMA, and AVX-512. The interface is that of simd.h, which includes
+// this.
 #pragma once
 
 #pragma GCC diagnostic push
