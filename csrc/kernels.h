@@ -13,12 +13,13 @@
 
 namespace bptt {
 
-// The cells: a name, Python's name, gates, states, and letters for what is saved for the backward pass beside
-// the gates. What they compute is in isa/cells.h.
-#define BPTT_CELLS(X)       \
-  X(Rnn, "rnn", 1, 1, "")   \
-  X(Lstm, "lstm", 4, 2, "") \
-  X(Gru, "gru", 3, 1, "q")
+// The cells: a name, Python's name, gates, states, vectors of parameters that its units have for themselves
+// (such as peepholes), and letters for what is saved for the backward pass beside the gates. What they
+// compute is in isa/cells.h.
+#define BPTT_CELLS(X)          \
+  X(Rnn, "rnn", 1, 1, 0, "")   \
+  X(Lstm, "lstm", 4, 2, 0, "") \
+  X(Gru, "gru", 3, 1, 0, "q")
 
 enum class Cell {
 #define BPTT_CELL(Name, ...) k##Name,
@@ -27,11 +28,11 @@ enum class Cell {
 };
 struct CellInfo {
   const char* name;
-  int gates, states;
+  int gates, states, vectors;
   const char* beside;  // the gates
 };
 constexpr CellInfo kCellInfo[] = {
-#define BPTT_CELL(Name, name, gates, states, beside) {name, gates, states, beside},
+#define BPTT_CELL(Name, ...) {__VA_ARGS__},
     BPTT_CELLS(BPTT_CELL)
 #undef BPTT_CELL
 };
@@ -92,6 +93,7 @@ struct Call {
   bool (*stop)();        // asked between chunks of time by the calling thread: shall the call end early?
   Sequences<const T> x;  // (T,N,I)
   const T *w_ih, *w_hh;  // (G*H,I), (G*H,H); null with panels
+  const T* vectors;      // (V,H), or null where the cell has none
 };
 
 template <class T>
@@ -114,6 +116,7 @@ struct Backward : Call<T> {
   Sequences<T> dx;               // (T,N,I); each of these is null where it is not asked for
   T *dw_ih, *dw_hh;              // (G*H,I), (G*H,H)
   T *db_ih, *db_hh;              // (G*H)
+  T* dvectors;                   // (V,H)
   T* dbefore[kMostStates];       // (N,H)
   Sequences<T> dh;  // (T,N,H), of h after each step: dy and what comes back from the steps after it
   void* scratch;

@@ -17,6 +17,7 @@ CacheCall<T>::CacheCall(const Cache& cache, int passes)
   forward.w_hh = data<const T>(cache.w_hh);
   forward.b_ih = data<const T>(cache.b_ih);
   forward.b_hh = data<const T>(cache.b_hh);
+  forward.vectors = data<const T>(cache.vectors);
 }
 template struct CacheCall<float>;
 template struct CacheCall<double>;

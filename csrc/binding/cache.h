@@ -14,7 +14,7 @@ struct Cache {
   Problem problem;
   Options options;
   py::array x, w_ih, w_hh;
-  py::object b_ih, b_hh;
+  py::object b_ih, b_hh, vectors;
   Block kept;
 
   py::dict arrays() const;  // copies, in the reference's layout

@@ -75,7 +75,8 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   const CellInfo& its = info(cell);
   const Meanings& means = meanings(cell);
   const int64_t G = its.gates;
-  Arguments arguments(given, 10 + its.states + option_count(cell), std::string(its.name) + "_forward");
+  Arguments arguments(given, 10 + (its.vectors > 0) + its.states + option_count(cell),
+                      std::string(its.name) + "_forward");
   const py::handle given_x = arguments.next(), given_w_ih = arguments.next();
   const py::dtype dtype = float_dtype(given_w_ih, "w_ih");
   py::array x = array_argument(given_x, "x", dtype, {-1, -1, -1}, "(T, N, I)");
@@ -88,6 +89,10 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   py::array w_hh = contiguous_argument(arguments.next(), "w_hh", dtype, {G * H, H}, means.w_hh.c_str());
   py::object b_ih = optional_argument(arguments.next(), "b_ih", dtype, {G * H}, means.bias.c_str());
   py::object b_hh = optional_argument(arguments.next(), "b_hh", dtype, {G * H}, means.bias.c_str());
+  py::object vectors = py::none();
+  if (its.vectors > 0)
+    vectors =
+        contiguous_argument(arguments.next(), "vectors", dtype, {its.vectors, H}, means.vectors.c_str());
   py::object before[kMostStates], after[kMostStates];
   for (int i = 0; i < its.states; ++i)
     before[i] = optional_argument(arguments.next(), kStateNames[i].initial, dtype, {N, H}, "(N, H)");
@@ -104,6 +109,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   if (!out.is_none()) {
     x = apart_from(x, y), w_ih = apart_from(w_ih, y), w_hh = apart_from(w_hh, y);
     b_ih = apart_from_out(b_ih, y), b_hh = apart_from_out(b_hh, y);
+    vectors = apart_from_out(vectors, y);
     for (int i = 0; i < its.states; ++i) before[i] = apart_from_out(before[i], y);
   }
   for (int i = 0; i < its.states; ++i) after[i] = new_array(dtype, {N, H});
@@ -117,6 +123,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
                                     std::move(w_hh),
                                     std::move(b_ih),
                                     std::move(b_hh),
+                                    std::move(vectors),
                                     {}});
   with_dtype(dtype, [&](auto zero) { run_forward<decltype(zero)>(*cache, before, y, after, training); });
   py::tuple results(2 + its.states);
@@ -132,9 +139,10 @@ namespace {
 // steps.
 class Wanted {
  public:
-  static constexpr int kArrays = 5, kMost = kArrays + kMostStates + 1;
+  static constexpr int kVectors = 5, kMost = kVectors + 1 + kMostStates + 1;
 
-  Wanted(py::handle wrt, int states) : count_(kArrays + states + 1) {
+  Wanted(py::handle wrt, const CellInfo& its)
+      : states_(kVectors + (its.vectors > 0)), count_(states_ + its.states + 1) {
     const int all = count_ - 1;  // h is no argument, so only given if named
     if (wrt.is_none()) {
       for (int i = 0; i < all; ++i) wanted_[i] = true;
@@ -153,15 +161,16 @@ class Wanted {
     }
   }
   int count() const { return count_; }
+  int states() const { return states_; }  // the first of them
   bool operator[](int i) const { return wanted_[i]; }
 
  private:
   const char* name(int i) const {
-    constexpr const char* names[kArrays] = {"x", "w_ih", "w_hh", "b_ih", "b_hh"};
-    return i < kArrays ? names[i] : i + 1 < count_ ? kStateNames[i - kArrays].initial : "h";
+    constexpr const char* names[] = {"x", "w_ih", "w_hh", "b_ih", "b_hh", "vectors"};
+    return i < states_ ? names[i] : i + 1 < count_ ? kStateNames[i - states_].initial : "h";
   }
 
-  int count_;
+  int states_, count_;
   bool wanted_[kMost]{};
 };
 
@@ -174,9 +183,8 @@ py::array empty_like(const py::array& like) {
 }
 
 template <class T>
-void run_backward(const Cache& cache, const py::object& dy, const py::object* dafter,
+void run_backward(const Cache& cache, const Wanted& wanted, const py::object& dy, const py::object* dafter,
                   const py::object* gradients) {
-  const int states = info(cache.problem.cell).states;
   const CacheCall<T> with(cache, cache.problem.segment ? 4 : 3);
   const auto rows = [](const py::object& array) {
     return array.is_none() ? Sequences<T>{} : sequences<T>(py::reinterpret_borrow<py::array>(array));
@@ -190,11 +198,12 @@ void run_backward(const Cache& cache, const py::object& dy, const py::object* da
   call.dw_hh = data<T>(gradients[2]);
   call.db_ih = data<T>(gradients[3]);
   call.db_hh = data<T>(gradients[4]);
-  for (int i = 0; i < states; ++i) {
+  if (wanted.states() > Wanted::kVectors) call.dvectors = data<T>(gradients[Wanted::kVectors]);
+  for (int i = 0; i < info(cache.problem.cell).states; ++i) {
     call.dafter[i] = data<const T>(dafter[i]);
-    call.dbefore[i] = data<T>(gradients[Wanted::kArrays + i]);
+    call.dbefore[i] = data<T>(gradients[wanted.states() + i]);
   }
-  call.dh = rows(gradients[Wanted::kArrays + states]);
+  call.dh = rows(gradients[wanted.count() - 1]);
   const BackwardRun<T> pass(cache.problem, call, with.forward, cache.kept.data(), with.plan.microseconds);
   run_call(with.plan, pass);
 }
@@ -218,13 +227,14 @@ py::tuple backward(Cell cell, const py::args& given) {
   py::object dafter[kMostStates];
   for (int i = 0; i < its.states; ++i)
     dafter[i] = optional_argument(arguments.next(), kStateNames[i].dfinal, cache.dtype, {N, H}, "(N, H)");
-  const Wanted wanted(arguments.next(), its.states);
+  const Wanted wanted(arguments.next(), its);
 
   const int64_t GH = its.gates * H;
   const auto shape_of = [&, T = T, N = N, I = I, H = H](int i) -> Extents {
     if (i == 1) return {GH, I};
     if (i == 2) return {GH, H};
-    if (i < Wanted::kArrays) return {GH};
+    if (i < Wanted::kVectors) return {GH};
+    if (i < wanted.states()) return {info(cache.problem.cell).vectors, H};
     if (i + 1 < wanted.count()) return {N, H};
     return {T, N, H};
   };
@@ -233,7 +243,8 @@ py::tuple backward(Cell cell, const py::args& given) {
     gradients[i] = py::none();
     if (wanted[i]) gradients[i] = i == 0 ? empty_like(cache.x) : new_array(cache.dtype, shape_of(i));
   }
-  with_dtype(cache.dtype, [&](auto zero) { run_backward<decltype(zero)>(cache, dy, dafter, gradients); });
+  with_dtype(cache.dtype,
+             [&](auto zero) { run_backward<decltype(zero)>(cache, wanted, dy, dafter, gradients); });
   py::tuple results(wanted.count());
   for (int i = 0; i < wanted.count(); ++i) results[size_t(i)] = gradients[i];
   return results;

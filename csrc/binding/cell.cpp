@@ -78,7 +78,8 @@ const Meanings& meanings(Cell cell) {
     std::vector<Meanings> each;
     for (const CellInfo& its : kCellInfo) {
       const std::string rows = its.gates == 1 ? "H" : std::to_string(its.gates) + "*H";
-      each.push_back({"(" + rows + ", I)", "(" + rows + ", H)", "(" + rows + ",)"});
+      each.push_back({"(" + rows + ", I)", "(" + rows + ", H)", "(" + rows + ",)",
+                      "(" + std::to_string(its.vectors) + ", H)"});
     }
     return each;
   }();

@@ -24,7 +24,7 @@ Options options_argument(Cell cell, PyObject* const* given);
 
 // Shapes for messages, such as "(4*H, I)".
 struct Meanings {
-  std::string w_ih, w_hh, bias;
+  std::string w_ih, w_hh, bias, vectors;
 };
 const Meanings& meanings(Cell cell);
 

@@ -1,8 +1,6 @@
 // The Python module: a table of contents of what it registers.
 #include <pybind11/stl.h>
 
-#include <array>
-
 #include "../runtime/cgroup.h"
 #include "../runtime/dispatch.h"
 #include "../runtime/team.h"
@@ -69,13 +67,18 @@ void register_cells(py::module_& m) {
 }
 
 std::unique_ptr<Stream> make_stream(const std::string& name,
-                                    const std::vector<std::array<py::object, 4>>& weights, int64_t batch,
+                                    const std::vector<std::vector<py::object>>& weights, int64_t batch,
                                     const py::tuple& options) {
   const Cell cell = cell_argument(name);
   if (batch < 1) throw py::value_error("batch is " + std::to_string(batch) + ", must be at least 1");
   if (int(options.size()) != option_count(cell)) throw py::value_error("options are not those of " + name);
   std::vector<LayerWeights> layers;
-  for (const auto& [w_ih, w_hh, b_ih, b_hh] : weights) layers.push_back({w_ih, w_hh, b_ih, b_hh});
+  for (const std::vector<py::object>& its : weights) {
+    const size_t count = 4 + (info(cell).vectors > 0);
+    if (its.size() != count)
+      throw py::value_error("weights of a layer must be " + std::to_string(count) + " arrays");
+    layers.push_back({its[0], its[1], its[2], its[3], count > 4 ? its[4] : py::object()});
+  }
   return Stream::make(cell, *active, layers, batch,
                       options_argument(cell, &PyTuple_GET_ITEM(options.ptr(), 0)));
 }

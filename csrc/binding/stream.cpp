@@ -154,11 +154,14 @@ class StreamOf final : public Stream {
       call.b_ih = static_cast<const T*>((b_ih = weights(given.b_ih, "b_ih", {gates * H_})).data());
     if (!given.b_hh.is_none())
       call.b_hh = static_cast<const T*>((b_hh = weights(given.b_hh, "b_hh", {gates * H_})).data());
+    py::array vectors;
+    if (given.vectors)
+      call.vectors = static_cast<const T*>((vectors = weights(given.vectors, "vectors", {-1, H_})).data());
     terms_ += N_ * gates * H_ * (w_ih.shape(1) + H_);
     panels_.emplace_back(kernels_.panel_bytes(call.shape));
     call.panels = panels_.back().data();
     kernels_.pack(call);
-    call.w_ih = call.w_hh = call.b_ih = call.b_hh = nullptr;
+    call.w_ih = call.w_hh = call.b_ih = call.b_hh = call.vectors = nullptr;
     calls_.push_back(call);
   }
 

@@ -11,7 +11,7 @@ namespace bptt {
 
 // A layer's, as Python gave them.
 struct LayerWeights {
-  py::object w_ih, w_hh, b_ih, b_hh;
+  py::object w_ih, w_hh, b_ih, b_hh, vectors;  // the last for cells that have them
 };
 
 // Everything happens on the calling thread with the interpreter lock held, so steps from several threads come

@@ -15,7 +15,7 @@ namespace bptt::BPTT_ISA {
 template <class C, class T>
 struct BackwardPass {
   static constexpr int L = kLanes<T>;
-  static constexpr int kPhases = Phases<C>::count;
+  static constexpr int kPhases = Phases<C>::count, kColumns = BackwardScratch<C, T>::kColumns;
   using PerMember = typename BackwardScratch<C, T>::PerMember;
 
   const BackwardScratch<C, T> scratch;
@@ -70,7 +70,7 @@ struct BackwardPass {
       if (!scratch.own) m.barrier();
       if (dx_rows > 0) products.input_gradients(mine.dx, mine.dx_panel, dx_rows, packer);
       if (scratch.own) m.barrier();
-      if (call.db_ih || call.db_hh) products.bias_gradients(a, b, m);
+      if (call.db_ih || call.db_hh || call.dvectors) products.bias_gradients(a, b, m);
       for_each_index<0, kPhases>([&](auto phase) {
         if (!call.dw_hh) return;
         if constexpr (phase > 0) {
@@ -121,7 +121,7 @@ struct BackwardPass {
       };
       for (int i = 0; i < C::states; ++i) begin(scratch.dstates[i], call.dafter[i]);
     }
-    clear(scratch.db, 2 * scratch.units * C::slots, m);
+    clear(scratch.db, 2 * scratch.units * scratch.kColumns, m);
   }
 
   static void clear(T* to, int64_t n, const Member& m) {
@@ -168,19 +168,20 @@ struct BackwardPass {
       T* dh_t = call.dh.data ? call.dh.at(schedule.time(s, slot), schedule.sequence[slot]) : nullptr;
       for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) {
         const int64_t unit = b * L;
-        vec<T> v[C::saved + 1], da[C::slots];
+        vec<T> v[C::saved + 1], u[C::vectors + 1], da[kColumns];
         load_saved(v, s, b, slot);
+        load_vectors(u, b);
         State<T> p = load_states(kept.states.rows, previous + unit);
         State<T> state = load_states(kept.states.rows, now + unit);
         State<T> ds = load_states(scratch.dstates, carried + unit);
         if (dy) ds.h += load_first(dy + unit, groups.lanes(b));
         if (dh_t) store_first(dh_t + unit, ds.h, groups.lanes(b));
-        const State<T> dp = cell.backward(v, p, state, ds, da);
+        const State<T> dp = cell.backward(u, v, p, state, ds, da);
 #pragma GCC unroll 4
         for (int i = 0; i < C::states; ++i) store(scratch.dstates[i] + carried + unit, dp[i]);
         T* to = scratch.gradients(b, scratch.row_of(a, s) + slot);
 #pragma GCC unroll 4
-        for (int k = 0; k < C::slots; ++k) store(to + k * L, da[k]);
+        for (int k = 0; k < kColumns; ++k) store(to + k * L, da[k]);
       }
     }
   }
@@ -192,17 +193,18 @@ struct BackwardPass {
       const int64_t slot = share.slots.slot(j), previous = kept.states.index(s - 1, slot);
       const int64_t carried = slot * scratch.state_stride;
       for (int64_t b = groups.begin(g); b < groups.begin(g + 1); ++b) {
-        vec<T> v[C::saved + 1], da[C::slots];
+        vec<T> v[C::saved + 1], u[C::vectors + 1], da[kColumns];
         load_saved(v, s, b, slot);
+        load_vectors(u, b);
         T* D = scratch.gradients(b, scratch.row_of(a, s) + slot);
-        for (int k = 0; k < C::slots; ++k) da[k] = load(D + k * L);
+        for (int k = 0; k < kColumns; ++k) da[k] = load(D + k * L);
         const State<T> dp = cell.template part_backward<phase>(
-            v, load_states(kept.states.rows, previous + b * L), load(scratch.dleft + carried + b * L), da);
+            u, v, load_states(kept.states.rows, previous + b * L), load(scratch.dleft + carried + b * L), da);
         for (int i = 0; i < C::states; ++i) {
           T* to = scratch.dstates[i] + carried + b * L;
           store(to, load(to) + dp[i]);
         }
-        for (int k = 0; k < C::slots; ++k) store(D + k * L, da[k]);
+        for (int k = 0; k < kColumns; ++k) store(D + k * L, da[k]);
       }
     }
   }
@@ -210,6 +212,11 @@ struct BackwardPass {
     const T* values = kept.values(schedule, s, block, slot);
 #pragma GCC unroll 4
     for (int k = 0; k < C::saved; ++k) v[k] = load(values + k * L);
+  }
+  BPTT_INLINE void load_vectors(vec<T>* u, int64_t block) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < C::vectors; ++i)
+      u[i] = load_first(call.vectors + i * shape.H + block * L, min(L, shape.H - block * L));
   }
   BPTT_INLINE static State<T> load_states(T* const* rows, int64_t at) {
     State<T> state;
@@ -282,13 +289,16 @@ struct BackwardPass {
     }
     if (m.index > 0) return;
     for (int64_t block = 0; block < scratch.units / L; ++block) {
+      const auto put = [&](T* to, int row, int column) {
+        store_first(to + row * shape.H + block * L, exact_sum(scratch.bias_sum(block, column)),
+                    min(L, shape.H - block * L));
+      };
       const auto scatter = [&](T* to, const GateSlots& slots) {
-        for (int j = 0; to && j < slots.count; ++j)
-          store_first(to + slots.gate[j] * shape.H + block * L,
-                      exact_sum(scratch.bias_sum(block, slots.first + j)), min(L, shape.H - block * L));
+        for (int j = 0; to && j < slots.count; ++j) put(to, slots.gate[j], slots.first + j);
       };
       scatter(call.db_ih, C::x);
       for (const GateSlots& phase : C::phases) scatter(call.db_hh, phase);
+      for (int i = 0; call.dvectors && i < C::vectors; ++i) put(call.dvectors, i, C::slots + i);
     }
   }
 };

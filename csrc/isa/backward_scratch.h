@@ -1,8 +1,9 @@
 // Scratch of the backward pass: how long a chunk of time is, what goes on from chunk to chunk, and for one of
 // them the gradients of the preactivations, D, and the panels they are multiplied with.
 //
-// D is laid out as [unit block][row (s, slot)][slot of the cell][lane], or where members take rows as
-// [row][unit block][slot of the cell][lane].
+// D is laid out as [unit block][row (s, slot)][column][lane], or where members take rows as
+// [row][unit block][column][lane]. A column is a slot of the cell or, behind them, a vector of its units' own
+// parameters, whose gradients are summed over the rows like the biases'.
 #pragma once
 
 #include "cells.h"
@@ -25,6 +26,7 @@ template <class C, class T>
 struct BackwardScratch {
   static constexpr int L = kLanes<T>;
   static constexpr int kPhases = Phases<C>::count;
+  static constexpr int kColumns = C::slots + C::vectors;  // of D
   static constexpr int64_t kChunkRows = 512;
   static constexpr int64_t kOwnPanels = 1 << 20;  // bytes that each member may have: a second cache's
   static constexpr int64_t kLent = 1 << 20;       // bytes of dw_hh from which on it lends its place
@@ -40,7 +42,7 @@ struct BackwardScratch {
   T* D;
   T* dstates[kMostStates];  // (N, state_stride)
   T* dleft;                 // the same, of what a phase leaves for the next
-  T* db;                    // [unit block][slot of the cell][sum, what rounding has taken from it][lane]
+  T* db;                    // [unit block][column][sum, what rounding has taken from it][lane]
   // Members who take rows have all of these of their own, unless they are large, others the last: what one
   // core has written costs another more to fetch than it costs to make.
   struct PerMember {
@@ -63,13 +65,13 @@ struct BackwardScratch {
         chunk_steps(min(full_chunk(), max(1, shape.T))),
         chunk_rows(chunk_steps * shape.N),
         state_stride(units + gap()),
-        row_stride(how == Division::kRows ? units * C::slots + (call.threads > 1 ? gap() : 0) : C::slots * L),
-        block_stride(how == Division::kRows ? C::slots * L : chunk_rows * row_stride),
+        row_stride(how == Division::kRows ? units * kColumns + (call.threads > 1 ? gap() : 0) : kColumns * L),
+        block_stride(how == Division::kRows ? kColumns * L : chunk_rows * row_stride),
         own(how == Division::kRows && panel_bytes() <= kOwnPanels),
         members{arena, 0} {
     // What a call that resumes goes on with comes first: its place does not depend on T.
     for (int i = 0; i < C::states; ++i) dstates[i] = arena.take<T>(shape.N * state_stride);
-    db = arena.take<T>(2 * units * C::slots);
+    db = arena.take<T>(2 * units * kColumns);
     D = arena.take<T>(how == Division::kRows ? chunk_rows * row_stride : units / L * block_stride);
     dleft = arena.take<T>(kPhases > 1 ? shape.N * state_stride : 0);
     if (!own) shared = take_panels(arena);
@@ -84,7 +86,7 @@ struct BackwardScratch {
   }
 
   T* gradients(int64_t block, int64_t row) const { return D + block * block_stride + row * row_stride; }
-  T* bias_sum(int64_t block, int slot) const { return db + (block * C::slots + slot) * 2 * L; }
+  T* bias_sum(int64_t block, int column) const { return db + (block * kColumns + column) * 2 * L; }
   // the first row of step s in D, in a chunk that begins with step a
   int64_t row_of(int64_t a, int64_t s) const {
     return call.schedule.first_row[s] - call.schedule.first_row[a];

@@ -4,7 +4,7 @@
 // input with which gates' weights; a phase says the same of a left vector, the state h for the first. Only
 // the GRU has slots that get one product alone, because its reset gate stands between W_hn h + b_hn and the
 // sum. Gradients of preactivations use the same slots. p is the previous state, s the new one, v what the
-// backward pass needs.
+// backward pass needs, u the units' own parameters, whose gradients follow those of the slots.
 //
 // A cell of several phases has a function `part<i>` for each but the last, which puts activated values in the
 // place of the preactivations of its slots, and `left<i>`, the left vector of phase i > 0 from these values;
@@ -25,7 +25,7 @@ struct GateSlots {
 
 template <Cell cell>
 struct Sizes {
-  static constexpr int gates = info(cell).gates, states = info(cell).states;
+  static constexpr int gates = info(cell).gates, states = info(cell).states, vectors = info(cell).vectors;
 };
 
 template <class T>
@@ -47,7 +47,7 @@ struct Rnn : Sizes<Cell::kRnn> {
   explicit Rnn(const Options& options) : f(options.nonlinearity), slope(T(options.slope)) {}
 
   // h = f(a)
-  BPTT_INLINE State<T> forward(const vec<T>* a, const State<T>&, vec<T>*) const {
+  BPTT_INLINE State<T> forward(const vec<T>*, const vec<T>* a, const State<T>&, vec<T>*) const {
     switch (f) {
       case Nonlinearity::kTanh:
         return State<T>(tanh<T>(a[0]));
@@ -64,8 +64,8 @@ struct Rnn : Sizes<Cell::kRnn> {
   }
 
   // da = dh * f'(a), written with h = f(a)
-  BPTT_INLINE State<T> backward(const vec<T>*, const State<T>&, const State<T>& s, const State<T>& ds,
-                                vec<T>* da) const {
+  BPTT_INLINE State<T> backward(const vec<T>*, const vec<T>*, const State<T>&, const State<T>& s,
+                                const State<T>& ds, vec<T>* da) const {
     const vec<T> one = splat(T(1)), h = s.h;
     da[0] = ds.h;
     switch (f) {
@@ -97,15 +97,15 @@ struct Lstm : Sizes<Cell::kLstm> {  // gates i f g o
   explicit Lstm(const Options&) {}
 
   // c = f * p.c + i * g,  h = o * tanh(c)
-  BPTT_INLINE State<T> forward(const vec<T>* a, const State<T>& p, vec<T>* v) const {
+  BPTT_INLINE State<T> forward(const vec<T>*, const vec<T>* a, const State<T>& p, vec<T>* v) const {
     const vec<T> i = sigmoid<T>(a[0]), f = sigmoid<T>(a[1]), g = tanh<T>(a[2]), o = sigmoid<T>(a[3]);
     const vec<T> c = fma(f, p.c, i * g);
     v[0] = i, v[1] = f, v[2] = g, v[3] = o;
     return State<T>(o * tanh<T>(c), c);
   }
 
-  BPTT_INLINE State<T> backward(const vec<T>* v, const State<T>& p, const State<T>& s, const State<T>& ds,
-                                vec<T>* da) const {
+  BPTT_INLINE State<T> backward(const vec<T>*, const vec<T>* v, const State<T>& p, const State<T>& s,
+                                const State<T>& ds, vec<T>* da) const {
     const vec<T> i = v[0], f = v[1], g = v[2], o = v[3], one = splat(T(1));
     const vec<T> k = tanh<T>(s.c);
     const vec<T> dc = fma(ds.h * o, one - k * k, ds.c);  // h = o * tanh(c)
@@ -126,15 +126,15 @@ struct Gru : Sizes<Cell::kGru> {  // gates r z n; slots: n from x, r, z, q = W_h
   explicit Gru(const Options&) {}
 
   // n = tanh(gx + r * q),  h = n + z * (p.h - n)
-  BPTT_INLINE State<T> forward(const vec<T>* a, const State<T>& p, vec<T>* v) const {
+  BPTT_INLINE State<T> forward(const vec<T>*, const vec<T>* a, const State<T>& p, vec<T>* v) const {
     const vec<T> r = sigmoid<T>(a[1]), z = sigmoid<T>(a[2]), q = a[3];
     const vec<T> n = tanh<T>(fma(r, q, a[0]));
     v[0] = r, v[1] = z, v[2] = n, v[3] = q;
     return State<T>(fma(z, p.h - n, n));
   }
 
-  BPTT_INLINE State<T> backward(const vec<T>* v, const State<T>& p, const State<T>&, const State<T>& ds,
-                                vec<T>* da) const {
+  BPTT_INLINE State<T> backward(const vec<T>*, const vec<T>* v, const State<T>& p, const State<T>&,
+                                const State<T>& ds, vec<T>* da) const {
     const vec<T> r = v[0], z = v[1], n = v[2], q = v[3], one = splat(T(1));
     const vec<T> dn = ds.h * (one - z) * (one - n * n);  // h = n + z * (p.h - n)
     da[0] = dn;                                          // n = tanh(gx + r * q)

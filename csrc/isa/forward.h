@@ -132,13 +132,13 @@ struct ForwardPass {
     clear_past_end(schedule, shape, call.y, shape.H, m);
     for (int64_t j = 0; j < share.slots.n; ++j) begin(mine.states, groups, share, share.slots.slot(j));
     if (as_used) {
-      weights.add_biases(mine.panels.bias, first, groups.begin(share.group_end));
+      weights.pack_units(mine.panels, first, groups.begin(share.group_end));
     } else if (!call.panels) {
       by_x.pack_part(x_groups, m);
       for_each_index<0, kPhases>(
           [&](auto phase) { weights.template by_left<phase>(mine.panels, once).pack_part(groups, m); });
       const int64_t blocks = units / L;
-      weights.add_biases(shared.bias, part_begin(blocks, m.count, m.index),
+      weights.pack_units(shared, part_begin(blocks, m.count, m.index),
                          part_begin(blocks, m.count, m.index + 1));
       m.barrier();
     }
@@ -199,7 +199,7 @@ struct ForwardPass {
     weights.by_x(shared, false, -1).pack_part(groups, all);
     for_each_index<0, kPhases>(
         [&](auto phase) { weights.template by_left<phase>(shared, false).pack_part(groups, all); });
-    weights.add_biases(shared.bias, 0, units / L);
+    weights.pack_units(shared, 0, units / L);
   }
 
  private:
@@ -251,18 +251,20 @@ struct ForwardPass {
     const int64_t kept_at = copies ? kept.states.index(s, slot) : 0;
     for (int64_t block = group.first; block < group.first + group.size; ++block, a += C::slots * L) {
       const int64_t unit = block * L;
-      vec<T> pre[C::slots], v[C::saved + 1];
+      vec<T> pre[C::slots], v[C::saved + 1], u[C::vectors + 1];
 #pragma GCC unroll 4
       for (int j = 0; j < C::slots; ++j) pre[j] = load(a + j * L);
+#pragma GCC unroll 4
+      for (int i = 0; i < C::vectors; ++i) u[i] = load(mine.panels.vectors + (block * C::vectors + i) * L);
       State<T> p;
 #pragma GCC unroll 4
       for (int i = 0; i < C::states; ++i) p[i] = load(states.rows[i] + previous + unit);
       if constexpr (phase + 1 < kPhases) {
-        cell.template part<phase>(pre, p);
+        cell.template part<phase>(u, pre, p);
         for (int j = 0; j < C::slots; ++j) store(a + j * L, pre[j]);
         store(mine.between + slot * units + unit, cell.template left<phase + 1>(pre, p));
       } else {
-        const State<T> now = cell.forward(pre, p, v);
+        const State<T> now = cell.forward(u, pre, p, v);
 #pragma GCC unroll 4
         for (int i = 0; i < C::states; ++i) {
           store(states.rows[i] + next + unit, now[i]);

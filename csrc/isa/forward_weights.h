@@ -10,7 +10,8 @@ namespace bptt::BPTT_ISA {
 // it takes to fetch them from another core.
 template <class T>
 struct Panels {
-  T *w_ih, *w_hh, *bias;  // [group][k][unit block][gate][lane], phase after phase; [unit block][slot][lane]
+  T *w_ih, *w_hh;     // [group][k][unit block][gate][lane], phase after phase
+  T *bias, *vectors;  // [unit block][slot][lane], [unit block][vector][lane]
 };
 
 // One of the products: with x, or with the left vector of a phase.
@@ -80,6 +81,7 @@ struct ForwardWeights {
     p.w_ih = arena.take<T>(units * C::x.count * shape.I);
     p.w_hh = arena.take<T>(units * Phases<C>::products * shape.H);
     p.bias = arena.take<T>(units * C::slots);
+    p.vectors = arena.take<T>(units * C::vectors);
     return p;
   }
   static size_t bytes(const Shape& shape) {
@@ -97,20 +99,23 @@ struct ForwardWeights {
     return {call.w_hh, H, H, panels.w_hh + before, unpacked, -1};
   }
 
-  // of unit blocks [begin, end)
-  void add_biases(T* bias, int64_t begin, int64_t end) const {
+  // Biases and the units' own parameters, of unit blocks [begin, end).
+  void pack_units(const Panels<T>& panels, int64_t begin, int64_t end) const {
     const int64_t H = call.shape.H;
     for (int64_t b = begin; b < end; ++b) {
-      T* to = bias + b * C::slots * L;
+      const int64_t lanes = min(L, H - b * L);
+      T* to = panels.bias + b * C::slots * L;
       for (int j = 0; j < C::slots; ++j) store(to + j * L, vec<T>{});
       const auto add = [&](const T* from, const GateSlots& slots) {
         for (int j = 0; from && j < slots.count; ++j) {
           T* sum = to + (slots.first + j) * L;
-          store(sum, load(sum) + load_first(from + slots.gate[j] * H + b * L, min(L, H - b * L)));
+          store(sum, load(sum) + load_first(from + slots.gate[j] * H + b * L, lanes));
         }
       };
       add(call.b_ih, C::x);
       for (const GateSlots& phase : C::phases) add(call.b_hh, phase);
+      for (int i = 0; i < C::vectors; ++i)
+        store(panels.vectors + (b * C::vectors + i) * L, load_first(call.vectors + i * H + b * L, lanes));
     }
   }
 };

@@ -152,12 +152,13 @@ struct GradientProducts {
     for (int64_t block = part_begin(blocks, m.count, m.index);
          block < part_begin(blocks, m.count, m.index + 1); ++block)
       for_blocks(a, b, [&](int64_t row, int64_t rows) {
-        vec<T> sum[C::slots]{};
+        constexpr int columns = BackwardScratch<C, T>::kColumns;
+        vec<T> sum[columns]{};
         const T* from = scratch.gradients(block, row);
         for (int64_t r = 0; r < rows; ++r, from += scratch.row_stride)
 #pragma GCC unroll 4
-          for (int j = 0; j < C::slots; ++j) sum[j] += load(from + j * L);
-        for (int j = 0; j < C::slots; ++j) add_exactly(scratch.bias_sum(block, j), sum[j]);
+          for (int j = 0; j < columns; ++j) sum[j] += load(from + j * L);
+        for (int j = 0; j < columns; ++j) add_exactly(scratch.bias_sum(block, j), sum[j]);
       });
   }
 
