@@ -43,7 +43,7 @@ void choose_isa() {
 
 void set_num_threads(const py::int_& n) {
   if (n < py::int_(1) || n > py::int_(1024))
-    throw py::value_error("n is " + std::string(py::str(n)) + ", must be from 1 to 1024");
+    throw py::value_error("n is " + text(n) + ", must be from 1 to 1024");
   set_team_size(n.cast<int>());
 }
 

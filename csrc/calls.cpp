@@ -36,7 +36,7 @@ int64_t segment_argument(py::handle argument, bool training, int64_t T, int64_t 
   if (argument.is_none()) return 0;
   if (!is_integer(argument))
     type_error("checkpoint_every is " + type_name(argument) + ", must be None or an integer");
-  const std::string is = "checkpoint_every is " + std::string(py::str(argument));
+  const std::string is = "checkpoint_every is " + text(argument);
   if (argument < py::int_(1)) value_error(is + ", must be at least 1");
   if (!training) value_error(is + ", must be None without training");
   const int64_t block = steps_of_block(N);
@@ -53,9 +53,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const ForwardArguments& giv
   py::array x = array_argument(given.x, "x", dtype, {-1, -1, -1}, "(T, N, I)");
   const int64_t T = x.shape(0), N = x.shape(1), I = x.shape(2);
   py::array w_ih = contiguous_argument(given.w_ih, "w_ih", dtype, {-1, I}, its.w_ih);
-  if (w_ih.shape(0) == 0 || w_ih.shape(0) % G)
-    value_error("w_ih has shape (" + std::to_string(w_ih.shape(0)) + ", " + std::to_string(I) +
-                "), must be " + its.w_ih + " with H at least 1");
+  if (w_ih.shape(0) == 0 || w_ih.shape(0) % G) shape_error("w_ih", w_ih, its.w_ih + with_columns(I));
   const int64_t H = w_ih.shape(0) / G;
   py::array w_hh = contiguous_argument(given.w_hh, "w_hh", dtype, {G * H, H}, its.w_hh);
   py::object b_ih = optional_argument(given.b_ih, "b_ih", dtype, {G * H}, its.bias);
@@ -123,16 +121,16 @@ struct Wanted {
       for (int i = 0; i < kH; ++i) field[i] = exists(i);
       return;
     }
-    std::string must = ", must be a collection of names from";
-    for (int i = 0; i < kFields; ++i)
-      if (exists(i)) must += std::string(" ") + kNames[i];
+    std::string must = ", must have names among x";
+    for (int i = 1; i < kFields; ++i)
+      if (exists(i)) must += std::string(", ") + kNames[i];
     if (!(PyTuple_Check(wrt.ptr()) || PyList_Check(wrt.ptr()) || PyAnySet_Check(wrt.ptr())))
-      type_error("wrt is " + type_name(wrt) + must);
+      type_error("wrt is " + type_name(wrt) + ", must be a tuple, list or set of names");
     for (const py::handle name : wrt) {
-      if (!py::isinstance<py::str>(name)) type_error("wrt holds " + type_name(name) + must);
+      if (!py::isinstance<py::str>(name)) type_error("wrt has a name " + type_name(name) + must);
       int i = 0;
       while (i < kFields && !(exists(i) && name.equal(py::str(kNames[i])))) ++i;
-      if (i == kFields) value_error("wrt holds " + std::string(py::repr(name)) + must);
+      if (i == kFields) value_error("wrt has the name " + std::string(py::repr(name)) + must);
       field[i] = true;
     }
   }
@@ -171,11 +169,11 @@ void run_backward(const Cache& cache, const py::object& dy, const py::object& dh
 py::tuple backward(Cell cell, const BackwardArguments& given) {
   const CellInfo& its = info(cell);
   const std::string must =
-      std::string(", must be the cache of a compiled ") + its.name + "_forward(..., training=True)";
+      std::string(", must be that of functional.") + its.name + "_forward(..., training=True)";
   if (!py::isinstance<Cache>(given.cache)) type_error("cache is " + type_name(given.cache) + must);
   const Cache& cache = *given.cache.cast<Cache*>();
   if (cache.cell != cell)
-    type_error(std::string("cache is that of ") + info(cache.cell).name + "_forward" + must);
+    type_error(std::string("cache is that of functional.") + info(cache.cell).name + "_forward" + must);
   const auto [T, N, I, H] = cache.shape;
   py::object dy = py::none();
   if (!given.dy.is_none()) dy = array_argument(given.dy, "dy", cache.dtype, {T, N, H}, "(T, N, H)");

@@ -75,9 +75,9 @@ def ndarray(name: str, value: object) -> NDArray[np.generic]:
             return np.from_dlpack(value)
         return np.asarray(value)
     except ValueError as error:  # a ragged list
-        raise ValueError(f"{name} cannot be made an array: {error}") from error
+        raise ValueError(f"{name} is {described(value)}, must be an array: {error}") from error
     except (TypeError, OverflowError, RuntimeError, BufferError) as error:
-        raise TypeError(f"{name} cannot be made an array: {error}") from error
+        raise TypeError(f"{name} is {described(value)}, must be an array: {error}") from error
 
 
 def floats(name: str, value: object) -> Array:
@@ -97,11 +97,10 @@ def real(name: str, value: object, dtype: np.dtype[np.floating]) -> Array:
         raise TypeError(f"{name} is None, must be an array")
     array = ndarray(name, value)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has dtype {array.dtype}, must be real numbers of dtype {dtype}")
+        raise TypeError(f"{name} has dtype {array.dtype}, must be {dtype}")
     if array.dtype.kind == "f" and array.dtype.newbyteorder("=") != dtype and is_array(value):
         raise TypeError(
-            f"{name} has dtype {array.dtype}, must be {dtype} like w_ih: "
-            f"pass {name}.astype(np.{dtype})"
+            f"{name} has dtype {array.dtype}, must be {dtype}: pass {name}.astype(np.{dtype})"
         )
     with np.errstate(all="ignore"):  # a Python number beyond float32 becomes infinite
         return np.require(array, dtype, ("C", "A"))
@@ -123,24 +122,30 @@ def optional(
 
 def nonlinearity(value: object) -> str:
     """Check the name of a nonlinearity."""
+    must = f"must be one of {', '.join(NONLINEARITIES)}"
     if not isinstance(value, str):
-        raise TypeError(f"nonlinearity is {described(value)}, must be a str")
+        raise TypeError(f"nonlinearity is {described(value)}, {must}")
     if value not in NONLINEARITIES:
-        raise ValueError(f"nonlinearity is {value!r}, must be one of {', '.join(NONLINEARITIES)}")
+        raise ValueError(f"nonlinearity is {value!r}, {must}")
     return value
+
+
+def number(name: str, value: object) -> float:
+    """Check a real number; what is beyond a double is infinite."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} is {described(value)}, must be a real number")
+    try:
+        return float(value)
+    except OverflowError:
+        return -np.inf if value < 0 else np.inf
 
 
 def slope(value: object) -> float:
     """Check the slope of leaky_relu: not negative, since h must tell which branch was taken."""
-    if not isinstance(value, numbers.Real):
-        raise TypeError(f"slope is {described(value)}, must be a real number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = np.inf
-    if not 0 <= number < np.inf:
+    found = number("slope", value)
+    if not 0 <= found < np.inf:
         raise ValueError(f"slope is {value}, must be finite and at least 0")
-    return number
+    return found
 
 
 def integers(name: str, value: object) -> NDArray[Any]:
@@ -165,31 +170,29 @@ def lengths_within(name: str, value: object, N: int, most: int, limit: str) -> N
     array = integers(name, value)
     if array.shape != (N,):
         raise ValueError(f"{name} has shape {array.shape}, must be (N,) = {(N,)}")
-    if N and not 0 <= array.min() <= array.max() <= most:
-        raise ValueError(
-            f"{name} has values {array.min()} to {array.max()}, must be 0 to {limit} = {most}"
-        )
+    for n in np.flatnonzero((array < 0) | (array > most))[:1]:
+        raise ValueError(f"{name}[{n}] is {array[n]}, must be from 0 to {limit} = {most}")
     return array.astype(np.intp)
 
 
 def integer(name: str, value: object, low: int, high: int, limits: str) -> int:
     """Check an integer of low to high, which the limits name."""
-    if not _is_integer(value):
+    if not is_integer(value):
         raise TypeError(f"{name} is {described(value)}, must be an integer")
-    number = int(value)
-    if not low <= number <= high:
-        raise ValueError(f"{name} is {number}, must be from {limits} = {high}")
-    return number
+    found = int(value)
+    if not low <= found <= high:
+        raise ValueError(f"{name} is {found}, must be from {limits} = {high}")
+    return found
 
 
-def _is_integer(value: object) -> TypeGuard[numbers.Integral]:
+def is_integer(value: object) -> TypeGuard[numbers.Integral]:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def flag(name: str, value: object) -> bool:
     """Check a bool."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {described(value)}, must be a bool")
+        raise TypeError(f"{name} is {described(value)}, must be True or False")
     return bool(value)
 
 
@@ -197,7 +200,7 @@ def checkpoint_every(value: object, training: bool) -> int | None:
     """Check the number of steps between stored states, None if everything is kept."""
     if value is None:
         return None
-    if not _is_integer(value):
+    if not is_integer(value):
         raise TypeError(f"checkpoint_every is {described(value)}, must be None or an integer")
     if value < 1:
         raise ValueError(f"checkpoint_every is {value}, must be at least 1")
@@ -213,21 +216,21 @@ def out(value: object, dtype: np.dtype[np.floating], shape: tuple[int, int, int]
     if not isinstance(value, np.ndarray):
         raise TypeError(f"out is {described(value)}, must be a {dtype} array")
     if value.dtype != dtype:
-        raise TypeError(f"out has dtype {value.dtype.str}, must be native {dtype} like w_ih")
+        raise TypeError(f"out has dtype {value.dtype}, must be {dtype} in native byte order")
     array = shaped("out", value, "(T, N, H)", shape)
     if not array.flags.writeable:
         raise ValueError("out is read-only, must be writeable")
-    if array.size and shape[2] > 1 and array.strides[2] != dtype.itemsize:
-        raise ValueError(f"out has strides {array.strides}, must have a contiguous last axis")
     if not array.flags.aligned:
-        raise ValueError("out is misaligned, must be aligned to its dtype")
+        raise ValueError("out is not aligned, must be aligned to its dtype")
+    if array.size and shape[2] > 1 and array.strides[2] != dtype.itemsize:
+        raise ValueError("out has a strided last axis, must have a contiguous one")
     return array
 
 
 def size(T: int, N: int, H: int, dtype: np.dtype[np.floating]) -> None:
     """Check that states of this size can be counted; NumPy too takes an empty axis for one."""
     if (T + 1) * max(N, 1) * H * dtype.itemsize >= 2**63:
-        raise MemoryError(f"states of shape (T, N, H) = {(T, N, H)} exceed 2**63 - 1 bytes")
+        raise MemoryError(f"no memory for an array of shape {(T + 1, N, H)}")
 
 
 def wrt(value: object, fields: tuple[str, ...], only_named: tuple[str, ...] = ()) -> frozenset[str]:
@@ -236,11 +239,12 @@ def wrt(value: object, fields: tuple[str, ...], only_named: tuple[str, ...] = ()
         return frozenset(fields).difference(only_named)
     if not isinstance(value, tuple | list | set | frozenset):
         raise TypeError(f"wrt is {described(value)}, must be a tuple, list or set of names")
+    must = f"must have names among {', '.join(fields)}"
     for name in value:
         if not isinstance(name, str):
-            raise TypeError(f"wrt has a name {described(name)}, must have names of type str")
+            raise TypeError(f"wrt has a name {described(name)}, {must}")
         if name not in fields:
-            raise ValueError(f"wrt has the name {name!r}, must be among {', '.join(fields)}")
+            raise ValueError(f"wrt has the name {name!r}, {must}")
     return frozenset(value)
 
 

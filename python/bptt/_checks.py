@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
-from ._arguments import described, integers, is_array, ndarray, shaped
+from ._arguments import described, integers, is_array, is_integer, ndarray, number, shaped
 from .results import Array
 
 Float = np.dtype[np.floating[Any]]
@@ -38,34 +38,27 @@ def as_rng(rng: object) -> np.random.Generator:
     """A generator: the one given, or a new one from a seed or, for None, from the system."""
     if rng is None or isinstance(rng, np.random.Generator):
         return np.random.default_rng(rng)
-    if not _is_integer(rng):
+    if not is_integer(rng):
         raise TypeError(f"rng is {described(rng)}, must be None, an int or a Generator")
     return np.random.default_rng(as_size("rng", rng, least=0))
 
 
 def as_size(name: str, value: object, least: int = 1) -> int:
     """An integer of at least `least`."""
-    if not _is_integer(value):
+    if not is_integer(value):
         raise TypeError(f"{name} is {described(value)}, must be an integer")
-    size = int(cast(int, value))
+    size = int(value)
     if size < least:
         raise ValueError(f"{name} is {size}, must be at least {least}")
     return size
 
 
-def as_number(name: str, value: object) -> float:
-    """A real number, NaN and infinity included."""
-    if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-        raise TypeError(f"{name} is {described(value)}, must be a real number")
-    return float(value)
-
-
 def as_real(name: str, value: object, low: float, high: float = math.inf) -> float:
     """A real number within [low, high]; NaN is refused."""
-    number = as_number(name, value)
-    if not low <= number <= high:
-        raise ValueError(f"{name} is {number}, must be in [{low:g}, {high:g}]")
-    return number
+    found = number(name, value)
+    if not low <= found <= high:
+        raise ValueError(f"{name} is {found}, must be in [{low:g}, {high:g}]")
+    return found
 
 
 def as_choice(name: str, value: object, choices: Collection[str]) -> str:
@@ -81,10 +74,7 @@ def as_real_array(name: str, value: object) -> NDArray[Any]:
     """`value` as an array of bools, integers or floats, not converted."""
     if value is None:
         raise TypeError(f"{name} is None, must be an array")
-    try:
-        array = ndarray(name, value)
-    except (TypeError, RuntimeError, BufferError) as error:  # a tensor that NumPy cannot read
-        raise TypeError(f"{name} is {described(value)}, must be an array: {error}") from error
+    array = ndarray(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has dtype {array.dtype}, must be real numbers")
     return array
@@ -168,9 +158,5 @@ def check_live(label: str, array: object) -> None:
 def empty(shape: tuple[int, ...], dtype: Float) -> Array:
     """numpy.empty, from the beginning of a line of the cache on, or MemoryError."""
     if max(shape, default=0) >= 2**63:  # more than the compiled core's integers hold
-        raise MemoryError(f"an array of shape {shape} and {dtype} does not fit in memory")
+        raise MemoryError(f"no memory for an array of shape {shape}")
     return _core.new_array(shape, dtype)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -199,7 +199,7 @@ def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
     """
     if not isinstance(lstm, LSTM):
         raise TypeError(f"lstm is {_arguments.described(lstm)}, must be an LSTM")
-    value = _checks.as_number("value", value)
+    value = _arguments.number("value", value)
     for bias_ih, bias_hh in _biases("lstm", lstm):
         bias_ih[1] = value
         bias_hh[1] = 0
@@ -263,7 +263,7 @@ def _kaiming(
     draw: Callable[..., Values],
 ) -> Array:
     _check_matrix(array)
-    a = _checks.as_number("a", a)
+    a = _arguments.number("a", a)
     fan = ("fan_in", "fan_out").index(_checks.as_choice("mode", mode, ("fan_in", "fan_out")))
     gain = calculate_gain(nonlinearity, a)
     generator = _checks.as_rng(rng)

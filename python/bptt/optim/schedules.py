@@ -261,7 +261,7 @@ class ReduceLROnPlateau(Schedule):
         metrics : float
             The epoch's metric, such as the validation loss. NaN is not better than anything.
         """
-        metric = _checks.as_number("metrics", metrics)
+        metric = _arguments.number("metrics", metrics)
         self.last_epoch += 1
         if self._is_better(metric):
             self.best = metric
@@ -300,7 +300,7 @@ class ReduceLROnPlateau(Schedule):
 
     def _saved(self) -> Checks:
         return super()._saved() | {
-            "best": _checks.as_number,
+            "best": _arguments.number,
             "num_bad_epochs": count,
             "cooldown_counter": count,
         }

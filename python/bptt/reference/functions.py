@@ -452,12 +452,11 @@ def _checked_backward(
     dc_n: object,
     wrt: object,
 ) -> list[Array | None]:
+    must = f"must be that of reference.{name}_forward(..., training=True)"
     if not isinstance(cache, time.Cache):
-        raise TypeError(
-            f"cache is of type {type(cache)}, must be one of bptt.reference.{name}_forward"
-        )
+        raise TypeError(f"cache is {check.described(cache)}, {must}")
     if cache.cell.name != name:
-        raise TypeError(f"cache is of {cache.cell.name}_forward, must be of {name}_forward")
+        raise TypeError(f"cache is that of reference.{cache.cell.name}_forward, {must}")
     T = len(cache.x)
     N, H = cache.states[0].h.shape
     dtype = cache.states[0].h.dtype
