@@ -179,13 +179,12 @@ double real_argument(py::handle argument, const char* name) {
 }
 
 int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
-                         const char* limits) {
+                         const std::string& limits) {
   if (!is_integer(argument))
     type_error(std::string(name) + " is " + type_name(argument) + ", must be an integer");
   const py::int_ number(py::reinterpret_borrow<py::object>(argument));
   if (number < py::int_(low) || number > py::int_(high))
-    value_error(std::string(name) + " is " + text(number) + ", must be from " + limits + " = " +
-                std::to_string(high));
+    value_error(std::string(name) + " is " + text(number) + ", must be from " + limits);
   return number.cast<int64_t>();
 }
 

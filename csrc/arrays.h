@@ -72,9 +72,9 @@ bool is_integer(py::handle argument);
 // One of numbers.Real but a bool; what is beyond a double is infinite.
 double real_argument(py::handle argument, const char* name);
 
-// An integer in low..high; `limits` says what these are, such as "0 to C-1".
+// An integer in low..high; `limits` says what these are, such as "0 to C-1 = 3".
 int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
-                         const char* limits);
+                         const std::string& limits);
 
 bool bool_argument(py::handle argument, const char* name);
 

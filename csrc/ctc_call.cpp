@@ -118,7 +118,8 @@ py::tuple ctc_loss(const Kernels& kernels, const CtcArguments& given) {
   const std::vector<int64_t> lengths =
       lengths_argument(given.input_lengths, "input_lengths", shape.N, shape.T, "T");
   targets.take_lengths(given.target_lengths);
-  const int64_t blank = integer_argument(given.blank, "blank", 0, shape.C - 1, "0 to C-1");
+  const int64_t blank =
+      integer_argument(given.blank, "blank", 0, shape.C - 1, "0 to C-1 = " + std::to_string(shape.C - 1));
   const bool zero_infinity = bool_argument(given.zero_infinity, "zero_infinity");
   const Targets checked = targets.checked(shape.C, blank);
   if (dtype.itemsize() == sizeof(float))

@@ -181,7 +181,7 @@ def integer(name: str, value: object, low: int, high: int, limits: str) -> int:
         raise TypeError(f"{name} is {described(value)}, must be an integer")
     found = int(value)
     if not low <= found <= high:
-        raise ValueError(f"{name} is {found}, must be from {limits} = {high}")
+        raise ValueError(f"{name} is {found}, must be from {limits}")
     return found
 
 

@@ -111,7 +111,7 @@ def ctc_loss(
             f"target_lengths has the sum {sizes.sum()}, "
             f"must have the sum len(targets) = {len(given_targets)}"
         )
-    blank = check.integer("blank", blank, 0, C - 1, "0 to C-1")
+    blank = check.integer("blank", blank, 0, C - 1, f"0 to C-1 = {C - 1}")
     zero_infinity = check.flag("zero_infinity", zero_infinity)
     rows = _labels(given_targets, sizes, C, blank)
 
