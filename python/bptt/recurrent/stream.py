@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _arguments, _checks, _core
+from .. import _core, checks
 from ..layers.layout import Layout
 from ..results import Array
 
@@ -37,7 +37,7 @@ class Stream(_core.Stream):
         self._start(
             layer._cell,
             [[params[name].copy() if name in params else None for name in four] for four in fours],
-            _checks.as_size("batch", batch),
+            checks.size("batch", batch),
             layer._options(),
             layer.batch_first,
         )
@@ -56,7 +56,7 @@ class Stream(_core.Stream):
         gates, (rows, inputs) = {"rnn": 1, "gru": 3, "lstm": 4}[cell], first.shape
         self._layout = Layout(True, batch_first)
         self._shape = (len(weights), batch, rows // gates)
-        _checks.empty(self._shape, first.dtype)  # a MemoryError, if no memory holds a state
+        checks.empty(self._shape, first.dtype)  # a MemoryError, if no memory holds a state
         self._inputs, self._dtype, self._pair = inputs, first.dtype, cell == "lstm"
         super().__init__(
             cell, weights, batch, options.get("nonlinearity", "tanh"), options.get("slope", 0.0)
@@ -89,7 +89,7 @@ class Stream(_core.Stream):
             handler in a long call, the state is as before.
         """
         _, batch, hidden = self._shape
-        x = _checks.as_array("x", x, self._dtype)
+        x = checks.array("x", x, self._dtype)
         layout = Layout.of(x, "input_size", self._layout.batch_first)
         if not layout.batched and batch != 1:
             raise ValueError(f"x has shape {x.shape}, must have three axes, the batch is {batch}")
@@ -101,9 +101,9 @@ class Stream(_core.Stream):
             )
         shape = (*x.shape[:-1], hidden)
         if out is None:
-            out = _checks.empty(shape, self._dtype)
+            out = checks.empty(shape, self._dtype)
         elif not isinstance(out, np.ndarray):
-            raise TypeError(f"out is {_arguments.described(out)}, must be a {self._dtype} array")
+            raise TypeError(f"out is {checks.described(out)}, must be a {self._dtype} array")
         elif out.dtype != self._dtype:
             raise TypeError(f"out has dtype {out.dtype}, must be {self._dtype}")
         elif out.shape != shape:
@@ -126,7 +126,7 @@ class Stream(_core.Stream):
             state = (None, None)
         parts = state if self._pair else (state,)
         if not isinstance(parts, tuple | list) or len(parts) != 1 + self._pair:
-            raise TypeError(f"state is {_arguments.described(state)}, must be a pair (h, c)")
+            raise TypeError(f"state is {checks.described(state)}, must be a pair (h, c)")
         zeros = np.zeros(self._shape, self._dtype)
         self.set_state(*(zeros if part is None else part for part in parts))
 
