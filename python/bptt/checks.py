@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,6 +20,7 @@ from .results import Array
 
 Float = np.dtype[np.floating[Any]]
 Check = Callable[[str, object], Any]  # of an argument by name
+Kind = TypeVar("Kind")
 
 NONLINEARITIES = ("tanh", "relu", "leaky_relu", "sigmoid", "identity")
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -28,6 +29,15 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 def described(value: object) -> str:
     """Say what a value of a wrong type is."""
     return "None" if value is None else f"of type {type(value).__name__}"
+
+
+def instance(
+    name: str, value: object, kind: type[Kind] | tuple[type[Kind], ...], must: str
+) -> Kind:
+    """An object of a class, or of one of some, which `must` describes."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {described(value)}, must be {must}")
+    return value
 
 
 # ---- numbers, words and the like
@@ -208,12 +218,12 @@ def writeable(name: str, value: NDArray[Any]) -> None:
         raise ValueError(f"{name} is read-only, must be writeable")
 
 
-def live(name: str, value: object) -> None:
-    """Raise unless it is a float array that can be changed in place."""
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} is {described(value)}, must be an ndarray")
-    float_array(name, value)
-    writeable(name, value)
+def live(name: str, value: object) -> Array:
+    """A float array that can be changed in place."""
+    given: Array = instance(name, value, np.ndarray, "an ndarray")
+    float_array(name, given)
+    writeable(name, given)
+    return given
 
 
 def empty(shape: tuple[int, ...], dtype: Float) -> Array:
@@ -226,23 +236,27 @@ def empty(shape: tuple[int, ...], dtype: Float) -> Array:
 # ---- by name
 
 
-def names(name: str, values: object, expected: Collection[str]) -> None:
-    """Raise unless `values` is a mapping with the `expected` names, in any order."""
-    if not isinstance(values, Mapping):
-        raise TypeError(f"{name} is {described(values)}, must be a mapping by name")
-    missing = [key for key in expected if key not in values]
-    unknown = [key for key in values if key not in expected]
+def mapping(name: str, values: object) -> Mapping[str, object]:
+    """A mapping of anything."""
+    return instance(name, values, Mapping, "a mapping by name")
+
+
+def names(name: str, values: object, expected: Collection[str]) -> Mapping[str, object]:
+    """A mapping with the `expected` names, in any order."""
+    given = mapping(name, values)
+    missing = [key for key in expected if key not in given]
+    unknown = [key for key in given if key not in expected]
     if missing or unknown:
         raise ValueError(
-            f"{name} has the names {list(values)}, must have {list(expected)}: "
+            f"{name} has the names {list(given)}, must have {list(expected)}: "
             f"missing {missing}, unknown {unknown}"
         )
+    return given
 
 
 def copies(name: str, values: object, like: Mapping[str, Array]) -> dict[str, Array]:
     """Copies of `values` with the names, shapes and dtypes of `like`; any real dtype converts."""
-    names(name, values, like)
-    given = cast(Mapping[str, object], values)
+    given = names(name, values, like)
     copied = {}
     for key, parameter in like.items():
         label = f"{name}[{key!r}]"

@@ -181,8 +181,7 @@ def recurrent_(layer: Recurrent[Any], fill: Callable[..., Array], **options: Any
     **options
         Its other arguments. One `rng` serves all weights.
     """
-    if not isinstance(layer, Recurrent):
-        raise TypeError(f"layer is {checks.described(layer)}, must be an RNN, LSTM or GRU")
+    checks.instance("layer", layer, Recurrent, "an RNN, LSTM or GRU")
     if not callable(fill):
         raise TypeError(f"fill is {checks.described(fill)}, must be a function of bptt.init")
     if "rng" in options:
@@ -197,8 +196,7 @@ def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
     So that it remembers at the start. Gers, Schmidhuber and Cummins (2000); Jozefowicz, Zaremba
     and Sutskever (2015) for the value 1.
     """
-    if not isinstance(lstm, LSTM):
-        raise TypeError(f"lstm is {checks.described(lstm)}, must be an LSTM")
+    checks.instance("lstm", lstm, LSTM, "an LSTM")
     value = checks.number("value", value)
     for bias_ih, bias_hh in _biases("lstm", lstm):
         bias_ih[1] = value
@@ -219,8 +217,7 @@ def chrono_(layer: LSTM | GRU, T_max: int, rng: Rng = None) -> None:
         At least 2.
     rng : None, int or numpy.random.Generator
     """
-    if not isinstance(layer, LSTM | GRU):
-        raise TypeError(f"layer is {checks.described(layer)}, must be an LSTM or a GRU")
+    checks.instance("layer", layer, (LSTM, GRU), "an LSTM or a GRU")
     T_max = checks.size("T_max", T_max, least=2)
     biases, generator = _biases("layer", layer), checks.generator(rng)
     for bias_ih, bias_hh in biases:

@@ -42,8 +42,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     -----
     Each layer's mode (train or eval) is saved. States of random generators are not.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model is {checks.described(model)}, must be a layer of bptt")
+    checks.instance("model", model, Module, "a layer of bptt")
     target = archive.as_path("path", path)
     header = {"model": _told("model", model, _own_classes())}
     archive.write(target, "model", header, model.state_dict())

@@ -44,5 +44,4 @@ def under(path: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def check_layer(name: str, value: object) -> None:
     """Raise unless `value` is a layer."""
-    if not isinstance(value, Module):
-        raise TypeError(f"{name} is {checks.described(value)}, must be a layer of bptt")
+    checks.instance(name, value, Module, "a layer of bptt")

@@ -65,10 +65,7 @@ class Optimizer:
         cls._hyperparameters = tuple(inspect.signature(cls).parameters)[1:]  # all but params
 
     def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
-        if not isinstance(params, Mapping):
-            raise TypeError(
-                f"params is {checks.described(params)}, must be a mapping such as layer.params"
-            )
+        checks.instance("params", params, Mapping, "a mapping such as layer.params")
         names: dict[int, str] = {}
         for name, array in params.items():
             checks.live(f"params[{name!r}]", array)

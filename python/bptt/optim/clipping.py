@@ -67,11 +67,8 @@ def clip_grad_value_(grads: Mapping[str, Array], clip_value: float) -> None:
 
 def _live(grads: object) -> list[Array]:
     """The arrays of a mapping, all of which can be changed in place."""
-    if not isinstance(grads, Mapping):
-        raise TypeError(f"grads is {checks.described(grads)}, must be a mapping by name")
-    for name, array in grads.items():
-        checks.live(f"grads[{name!r}]", array)
-    return list(grads.values())
+    arrays = checks.mapping("grads", grads).items()
+    return [checks.live(f"grads[{name!r}]", array) for name, array in arrays]
 
 
 def _norm(arrays: list[Array], p: float) -> float:

@@ -29,11 +29,7 @@ class Schedule:
     last_epoch: int
 
     def __init__(self, optimizer: Optimizer, **arguments: Any) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"optimizer is {checks.described(optimizer)}, must be an optimiser of bptt"
-            )
-        self.optimizer = optimizer
+        self.optimizer = checks.instance("optimizer", optimizer, Optimizer, "an optimiser of bptt")
         for name, check in self._options().items():
             setattr(self, name, check(name, arguments[name]))
         self.last_epoch = 0

@@ -150,11 +150,8 @@ class SequentialLR(EpochSchedule):
 
     def _as_schedulers(self, name: str, value: object) -> list[EpochSchedule]:
         for i, schedule in enumerate(_entries(name, value)):
-            if not isinstance(schedule, EpochSchedule):
-                raise TypeError(
-                    f"{name}[{i}] is {checks.described(schedule)}, "
-                    "must be a schedule that depends on the epoch alone"
-                )
+            must = "a schedule that depends on the epoch alone"
+            checks.instance(f"{name}[{i}]", schedule, EpochSchedule, must)
             if schedule.optimizer is not self.optimizer:
                 raise ValueError(f"{name}[{i}] has another optimizer, must have this one's")
         return _entries(name, value)
@@ -321,6 +318,4 @@ def _below_one(name: str, value: object) -> float:
 
 
 def _entries(name: str, value: object) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"{name} is {checks.described(value)}, must be a list")
-    return list(value)
+    return list(checks.instance(name, value, (list, tuple), "a list"))

@@ -147,10 +147,9 @@ def _modes_kept(model: Module) -> Iterator[None]:
 
 
 def _check_optimizer(model: Module, optimizer: object) -> None:
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer is {checks.described(optimizer)}, must be an optimiser of bptt")
+    its = checks.instance("optimizer", optimizer, Optimizer, "an optimiser of bptt").params
     params = model.params
-    for name, array in optimizer.params.items():
+    for name, array in its.items():
         if array is not params.get(name):
             raise ValueError(
                 f"optimizer.params[{name!r}] is not the model's, must be model.params[{name!r}]"

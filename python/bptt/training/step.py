@@ -55,8 +55,7 @@ def value_and_grad(model: Module, loss: Loss) -> Step:
         `model.params`, for an optimiser. No gradient flows into the state that is given: handing
         the state on from chunk to chunk of a sequence is truncated back-propagation through time.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model is {checks.described(model)}, must be a layer of bptt")
+    checks.instance("model", model, Module, "a layer of bptt")
     if not callable(loss):
         raise TypeError(f"loss is {checks.described(loss)}, must be a function f(y, target)")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .. import checks
 from ..layers.module import Module
 from ..results import Array
-from .step import Loss
+from .step import Loss, value_and_grad
 
 
 def truncated(
@@ -90,16 +90,13 @@ def truncated(
     >>> value < 1e-3
     True
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model is {checks.described(model)}, must be a layer of bptt")
+    value_and_grad(model, loss)  # checks both
     parts = list(model.modules())
     if not model.stateful:
         raise ValueError(f"model is {model!r}, must have a state")
     for part in parts:
         if getattr(part, "bidirectional", False):
             raise ValueError(f"model has the layer {part!r}, must have none that is bidirectional")
-    if not callable(loss):
-        raise TypeError(f"loss is {checks.described(loss)}, must be a function f(y, target)")
     x = checks.real_array("x", x)
     batch_first = any(getattr(part, "batch_first", False) for part in parts)
     batched = x.ndim >= (2 if x.dtype.kind in "iu" else 3)
