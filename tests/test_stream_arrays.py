@@ -151,7 +151,11 @@ STEPS = [
     (([[[1], [2, 3]]],), ValueError, "x is of type list, must be an array: setting"),
     ((XS.astype("d"),), TypeError, r"x has dtype float64, must be float32.*x\.astype"),
     ((XS.astype("c8"),), TypeError, "x has dtype complex64"),
-    ((XS, OUTS[:, :3]), ValueError, r"out has shape \(3, 3, 7\), must be \(3, 4, 7\)"),
+    (
+        (XS, OUTS[:, :3]),
+        ValueError,
+        r"out has shape \(3, 3, 7\), must be \(N, T, H\) = \(3, 4, 7\)",
+    ),
     ((XS, OUTS.tolist()), TypeError, "out is of type list, must be"),
     ((XS, OUTS.astype("d")), TypeError, "out has dtype float64, must be float32"),
     ((XS, OUTS.astype(">f4")), TypeError, "out has dtype >f4, must be float32"),

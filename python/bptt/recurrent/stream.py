@@ -94,22 +94,18 @@ class Stream(_core.Stream):
         if not layout.batched and batch != 1:
             raise ValueError(f"x has shape {x.shape}, must have three axes, the batch is {batch}")
         below = layout.time_major(x)
+        axes = "N, T" if layout.batch_first else "T, N"
         if below.shape[1:] != (batch, self._inputs):
-            axes = "(N, T, I)" if layout.batch_first else "(T, N, I)"
             raise ValueError(
-                f"x has shape {x.shape}, must be {axes} with N = {batch} and I = {self._inputs}"
+                f"x has shape {x.shape}, must be ({axes}, I) "
+                f"with N = {batch} and I = {self._inputs}"
             )
         shape = (*x.shape[:-1], hidden)
-        if out is None:
-            out = checks.empty(shape, self._dtype)
-        elif not isinstance(out, np.ndarray):
-            raise TypeError(f"out is {checks.described(out)}, must be a {self._dtype} array")
-        elif out.dtype != self._dtype:
-            raise TypeError(f"out has dtype {out.dtype}, must be {self._dtype}")
-        elif out.shape != shape:
-            raise ValueError(f"out has shape {out.shape}, must be {shape}")
-        super().steps(below, layout.time_major(out))
-        return out
+        y = checks.out(out, self._dtype, f"({axes if layout.batched else 'T'}, H)", shape)
+        if y is None:
+            y = checks.empty(shape, self._dtype)
+        super().steps(below, layout.time_major(y))
+        return y
 
     @property
     def state(self) -> Any:
