@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
@@ -183,11 +184,11 @@ BAD = [
     Bad("nonlinearity", "unknown", constant("Tanh"), ValueError, ("leaky_relu",), (RNN,)),
     *(
         Bad("slope", str(value), constant(value), TypeError, cells=(RNN,))
-        for value in (None, "0.1", 1j, [0.1])
+        for value in (None, "0.1", 1j, [0.1], True, np.True_)
     ),
     *(
         Bad("slope", str(value), constant(value), ValueError, cells=(RNN,))
-        for value in (-0.1, float("nan"), float("inf"), -1)
+        for value in (-0.1, float("nan"), float("inf"), -1, Fraction(-1, 3), 10**400, -(10**400))
     ),
     *(
         Bad("lengths", str(value), constant(value), TypeError)
@@ -270,6 +271,19 @@ def test_a_bad_call_is_told(impl: ModuleType, row: Bad, cell: Cell) -> None:
         assert text in str(raised.value)
 
 
+@pytest.mark.parametrize(("row", "cell"), ROWS)
+def test_the_compiled_functions_speak_as_the_reference(row: Bad, cell: Cell) -> None:
+    messages = []
+    for module in (functional, reference):
+        forward, backward = arguments(cell)
+        wrong = forward if row.name in forward else backward
+        wrong[row.name] = row.change(wrong[row.name])
+        with pytest.raises(row.error) as raised:
+            call(module, cell, forward, backward)
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_the_first_fault_is_told(impl: ModuleType, cell: Cell) -> None:
     """Of two bad arguments the earlier in the signature, whatever is wrong with either."""
@@ -310,8 +324,11 @@ def test_a_cache_of_something_else(impl: ModuleType, cell: Cell) -> None:
     }
     right = caches.pop((impl, cell.name))
     for wrong in [*caches.values(), None, 0, "cache", arguments(cell)[0]["x"], right.arrays()]:
-        with pytest.raises(TypeError, match=r"^cache\b"):
+        with pytest.raises(TypeError, match=r"^cache is (None|of type|that of)") as raised:
             cell.backward(impl, wrong, {})
+        module = impl.__name__.removeprefix("bptt.")
+        must = f"must be that of {module}.{cell.name}_forward(..., training=True)"
+        assert str(raised.value).endswith(must)
     assert cell.backward(impl, right, {})["dx"].shape == (5, 3, 2)
 
 
@@ -446,7 +463,7 @@ def test_numpy_bools(impl: ModuleType, flag: np.bool_) -> None:
     assert_same_bits(result.y, expected.y, "y")
 
 
-@pytest.mark.parametrize("slope", [0, 1, np.float32(0.5), np.int64(2)])
+@pytest.mark.parametrize("slope", [0, 1, np.float32(0.5), np.int64(2), Fraction(1, 2)])
 def test_slope_is_any_real_number(impl: ModuleType, slope: Any) -> None:
     x, w = -np.ones((1, 1, 1)), np.ones((1, 1))
     y = impl.rnn_forward(x, w, w, nonlinearity="leaky_relu", slope=slope).y

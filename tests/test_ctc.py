@@ -21,7 +21,7 @@ from processes import finish, start
 from tolerances import assert_close, assert_same_bits
 
 import bptt
-from bptt import _core, functional
+from bptt import _core, functional, reference
 from bptt.reference import ctc
 
 Floats = NDArray[np.floating[Any]]
@@ -381,19 +381,19 @@ BAD = [
     ({"targets": [[1, 2, 3], [1, 1, 1]]}, ValueError, "targets has the value 3, must be in 0..C-1"),
     ({"targets": [[1, 2, 1], [1, 0, 1]]}, ValueError, "targets has the value 0, must be in 0..C-1"),
     ({"targets": [[1, 2, 1], [-1, 1, 1]]}, ValueError, "targets has the value -1, must be in"),
-    ({"targets": LARGE}, ValueError, "targets has the value "),
+    ({"targets": LARGE}, ValueError, f"targets has the value {2**64 - 1}, must be in"),
     ({"targets": [1, 2, 1, 1]}, ValueError, "target_lengths has the sum 6, must have the sum"),
     ({"targets": [1] * 7}, ValueError, "target_lengths has the sum 6, must have the sum len(targ"),
     ({"input_lengths": None}, TypeError, "input_lengths is None"),
     ({"input_lengths": [4.0, 4]}, TypeError, "input_lengths has dtype float64"),
     ({"input_lengths": [4]}, ValueError, "input_lengths has shape (1,), must be (N,) = (2,)"),
-    ({"input_lengths": [4, 5]}, ValueError, "input_lengths"),
-    ({"input_lengths": [-1, 4]}, ValueError, "input_lengths"),
+    ({"input_lengths": [4, 5]}, ValueError, "input_lengths[1] is 5, must be from 0 to T = 4"),
+    ({"input_lengths": [-1, 4]}, ValueError, "input_lengths[0] is -1, must be from 0 to T = 4"),
     ({"target_lengths": None}, TypeError, "target_lengths is None"),
     ({"target_lengths": [True, True]}, TypeError, "target_lengths has dtype bool"),
     ({"target_lengths": [[3, 3]]}, ValueError, "target_lengths has shape (1, 2), must be (N,)"),
-    ({"target_lengths": [3, 4]}, ValueError, "target_lengths"),
-    ({"target_lengths": [-1, 3]}, ValueError, "target_lengths"),
+    ({"target_lengths": [3, 4]}, ValueError, "target_lengths[1] is 4, must be from 0 to S = 3"),
+    ({"target_lengths": [-1, 3]}, ValueError, "target_lengths[0] is -1, must be from 0 to S = 3"),
     ({"blank": 3}, ValueError, "blank is 3, must be from 0 to C-1 = 2"),
     ({"blank": -1}, ValueError, "blank is -1, must be from 0 to C-1 = 2"),
     ({"blank": 2**70}, ValueError, f"blank is {2**70}, must be from 0 to C-1 = 2"),
@@ -408,12 +408,16 @@ BAD = [
 
 
 @pytest.mark.parametrize(("change", "error", "message"), BAD)
-def test_errors_name_the_argument(impl, change, error, message):
+def test_errors_name_the_argument_in_the_same_words(change, error, message):
     arguments = {
         "logits": normal((4, 2, 3)),
         "targets": [[1, 2, 1], [1, 1, 1]],
         "input_lengths": [4, 4],
         "target_lengths": [3, 3],
     }
-    with pytest.raises(error, match=f"^{re.escape(message)}"):
-        impl.ctc_loss(**arguments | change)
+    messages = []
+    for module in (functional, reference):
+        with pytest.raises(error, match=f"^{re.escape(message)}") as raised:
+            module.ctc_loss(**arguments | change)
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]

@@ -170,6 +170,7 @@ def settings() -> None:
     usual = bptt.get_num_threads()
     assert in_child(lambda: bptt.get_num_threads() == usual, 20) == "right"
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.environ["BPTT_NUM_THREADS"] = "abc"  # is read at import, and never again
     assert in_child(lambda: bptt.get_num_threads() == 1, 20) == "right"
     bptt.set_num_threads(3)
     _core.set_always_share(True)

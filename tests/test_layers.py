@@ -266,6 +266,7 @@ def test_repr_of_a_layer_of_ones_own():
         (lambda: bptt.Activation("gelu"), ValueError, "nonlinearity"),
         (lambda: bptt.Activation(np.tanh), TypeError, "nonlinearity"),
         (lambda: bptt.Activation("leaky_relu", -1), ValueError, "slope"),
+        (lambda: bptt.Activation("leaky_relu", True), TypeError, "slope"),
         (lambda: bptt.Dropout(1.5), ValueError, "p"),
         (lambda: bptt.Dropout("0.5"), TypeError, "p"),
         (lambda: bptt.Dropout(rng=2.5), TypeError, "rng"),

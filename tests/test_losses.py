@@ -286,7 +286,7 @@ def test_arguments_are_left_alone_and_nothing_is_shared():
         (
             lambda y: bptt.nll_loss(y[None], [[0] * 3], lengths=[4], batch_first=True),
             ValueError,
-            "lengths has values 4 to 4, must be 0 to T = 3",
+            "lengths[0] is 4, must be from 0 to T = 3",
         ),
         (lambda y: bptt.nll_loss(y, [0] * 3, batch_first=1), TypeError, "batch_first is "),
         (lambda y: bptt.nll_loss(y, [4] * 3), ValueError, "target has the value 4, must"),

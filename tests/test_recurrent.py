@@ -535,6 +535,7 @@ def test_constructor_errors_name_the_argument(cell, arguments, error):
         ({"nonlinearity": np.tanh}, TypeError),
         ({"slope": -0.1}, ValueError),
         ({"slope": "0.1"}, TypeError),
+        ({"slope": True}, TypeError),
     ],
     ids=str,
 )

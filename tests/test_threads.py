@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from cells import CELLS, LSTM, Arrays, Case, Cell, compute
 from numpy.typing import NDArray
-from processes import output
+from processes import finish, output, start
 from tolerances import assert_same_bits
 
 import bptt
@@ -182,6 +182,7 @@ def test_a_team_may_be_larger_than_the_machine(n: int) -> None:
         ({"BPTT_NUM_THREADS": "1"}, 1),
         ({"BPTT_NUM_THREADS": "3"}, 3),
         ({"BPTT_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"}, 3),
+        ({"BPTT_NUM_THREADS": "", "OMP_NUM_THREADS": "1"}, 1),
         ({"OMP_THREAD_LIMIT": "1"}, 1),
         ({"OMP_THREAD_LIMIT": "2", "BPTT_NUM_THREADS": "3"}, 2),
     ],
@@ -189,6 +190,15 @@ def test_a_team_may_be_larger_than_the_machine(n: int) -> None:
 )
 def test_environment(variables: dict[str, str], n: int) -> None:
     assert output(TELL, **variables) == f"{n} {n}"
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "1025", "-1", "2.0", "3 4", " ", str(2**64 + 2)])
+def test_environment_that_is_wrong(text: str) -> None:
+    code, _, err = finish(start("import bptt", BPTT_NUM_THREADS=text), 60)
+    assert code == 1
+    assert err.endswith(
+        f"ImportError: BPTT_NUM_THREADS is '{text}', must be an integer from 1 to 1024"
+    )
 
 
 def test_affinity() -> None:
@@ -224,9 +234,9 @@ def test_a_number_of_threads_out_of_range(n: int) -> None:
     assert bptt.get_num_threads() == before
 
 
-@pytest.mark.parametrize("n", [2.0, "3", None])
+@pytest.mark.parametrize("n", [2.0, "3", None, True])
 def test_a_number_of_threads_that_is_none(n: Any) -> None:
-    with pytest.raises(TypeError, match="n"):
+    with pytest.raises(TypeError, match=r"^n is (None|of type \w+), must be an integer"):
         bptt.set_num_threads(n)
 
 

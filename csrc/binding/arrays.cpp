@@ -1,5 +1,7 @@
 #include "arrays.h"
 
+#include <math.h>
+
 #include <algorithm>
 #include <memory>
 
@@ -10,14 +12,20 @@ namespace bptt {
 void type_error(const std::string& message) { throw py::type_error(message); }
 void value_error(const std::string& message) { throw py::value_error(message); }
 
+std::string text(py::handle value) { return py::str(value); }
 std::string type_name(py::handle argument) {
-  return argument.is_none() ? "None"
-                            : "a " + std::string(py::str(py::type::handle_of(argument).attr("__name__")));
+  return argument.is_none() ? "None" : "of type " + text(py::type::handle_of(argument).attr("__name__"));
+}
+
+std::string with_columns(int64_t I) { return " with I = " + std::to_string(I) + " and H at least 1"; }
+
+void shape_error(const char* name, const py::array& array, const std::string& must) {
+  value_error(std::string(name) + " has shape " + text(array.attr("shape")) + ", must be " + must);
 }
 
 namespace {
 
-std::string text(const Extents& extents) {
+std::string shape_text(const Extents& extents) {
   std::string s = "(";
   for (size_t i = 0; i < extents.size(); ++i)
     s += (i ? ", " : "") + (extents[i] < 0 ? "any" : std::to_string(extents[i]));
@@ -25,7 +33,7 @@ std::string text(const Extents& extents) {
 }
 
 [[noreturn]] void memory_error(const Extents& extents) {
-  PyErr_SetString(PyExc_MemoryError, ("no memory for an array of shape " + text(extents)).c_str());
+  PyErr_SetString(PyExc_MemoryError, ("no memory for an array of shape " + shape_text(extents)).c_str());
   throw py::error_already_set();
 }
 
@@ -45,45 +53,44 @@ bool last_axis_contiguous(const py::array& array) {
   return last < 0 || array.size() == 0 || array.shape(last) <= 1 || array.strides(last) == array.itemsize();
 }
 
-// A NumPy array of what the argument holds; `typed` tells whether it came with a dtype of its own.
-py::array to_array(py::handle argument, const char* name, bool& typed) {
-  typed = true;
+// Whether the argument came with a dtype of its own, as lists and numbers do not.
+bool is_array(py::handle argument) {
+  return py::hasattr(argument, "__array__") || py::hasattr(argument, "__dlpack__");
+}
+
+// A NumPy array of what the argument holds.
+py::array to_array(py::handle argument, const char* name) {
   if (py::isinstance<py::array>(argument)) return py::reinterpret_borrow<py::array>(argument);
-  if (argument.is_none()) type_error(std::string(name) + " is None, must be an array");
+  const auto error = [&] { return std::string(name) + " is " + type_name(argument) + ", must be an array"; };
+  if (argument.is_none()) type_error(error());
   const py::module_ numpy = py::module_::import("numpy");
   try {
     if (!py::hasattr(argument, "__array__") && py::hasattr(argument, "__dlpack__"))
       return numpy.attr("from_dlpack")(argument);
-    typed = py::hasattr(argument, "__array__");
     return numpy.attr("asarray")(argument);
-  } catch (py::error_already_set& error) {
-    if (error.matches(PyExc_ValueError))
-      value_error(std::string(name) + " does not make an array: " + std::string(py::str(error.value())));
-    if (error.matches(PyExc_TypeError) || error.matches(PyExc_OverflowError) ||
-        error.matches(PyExc_RuntimeError) || error.matches(PyExc_BufferError))
-      type_error(std::string(name) + " does not make an array: " + std::string(py::str(error.value())));
+  } catch (py::error_already_set& why) {
+    if (why.matches(PyExc_ValueError)) value_error(error() + ": " + text(why.value()));  // a ragged list
+    if (why.matches(PyExc_TypeError) || why.matches(PyExc_OverflowError) || why.matches(PyExc_RuntimeError) ||
+        why.matches(PyExc_BufferError))
+      type_error(error() + ": " + text(why.value()));
     throw;
   }
 }
-
-std::string dtype_name(const py::dtype& dtype) { return py::str(dtype); }
 
 // An array of the dtype, in native byte order; not yet of the right layout.
 py::array of_dtype(py::handle argument, const char* name, const py::dtype& dtype) {
   if (py::isinstance<py::array>(argument) && py::detail::array_proxy(argument.ptr())->descr == dtype.ptr())
     return py::reinterpret_borrow<py::array>(argument);
-  bool typed;
-  py::array array = to_array(argument, name, typed);
+  const py::array array = to_array(argument, name);
   const py::dtype its = array.dtype();
   if (its.num() == dtype.num() && is_native(its)) return array;
   const char kind = its.kind();
   const bool converts = kind == 'b' || kind == 'i' || kind == 'u' ||
-                        (kind == 'f' && (!typed || its.itemsize() == dtype.itemsize()));
+                        (kind == 'f' && (its.itemsize() == dtype.itemsize() || !is_array(argument)));
   if (converts) return array.attr("astype")(dtype);
-  const std::string is =
-      std::string(name) + " has dtype " + dtype_name(its) + ", must be " + dtype_name(dtype) + " like w_ih";
-  if (kind == 'f') type_error(is + ": pass " + name + ".astype(np." + dtype_name(dtype) + ")");
-  type_error(is);
+  const std::string error = std::string(name) + " has dtype " + text(its) + ", must be " + text(dtype);
+  if (kind == 'f') type_error(error + ": pass " + name + ".astype(np." + text(dtype) + ")");
+  type_error(error);
 }
 
 py::array with_layout(const py::array& array, bool ready) {
@@ -98,14 +105,12 @@ py::dtype float_dtype(py::handle argument, const char* name) {
   if (py::isinstance<py::array>(argument))
     for (const py::dtype& dtype : {py::dtype::of<float>(), py::dtype::of<double>()})
       if (py::detail::array_proxy(argument.ptr())->descr == dtype.ptr()) return dtype;
-  bool typed;
-  const py::array array = to_array(argument, name, typed);
-  const std::string must = ", must be a float32 or float64 array";
-  if (!typed) type_error(std::string(name) + " is " + type_name(argument) + must);
-  const py::dtype dtype = array.dtype();
+  if (!is_array(argument))
+    type_error(std::string(name) + " is " + type_name(argument) + ", must be a float32 or float64 array");
+  const py::dtype dtype = to_array(argument, name).dtype();
   if (dtype.num() == py::dtype::of<float>().num()) return py::dtype::of<float>();
   if (dtype.num() == py::dtype::of<double>().num()) return py::dtype::of<double>();
-  type_error(std::string(name) + " has dtype " + dtype_name(dtype) + must);
+  type_error(std::string(name) + " has dtype " + text(dtype) + ", must be float32 or float64");
 }
 
 static py::array shaped(py::handle argument, const char* name, const py::dtype& dtype, const Extents& extents,
@@ -115,11 +120,9 @@ static py::array shaped(py::handle argument, const char* name, const py::dtype& 
   for (size_t i = 0; same && i < extents.size(); ++i)
     same = extents[i] < 0 || extents[i] == array.shape(py::ssize_t(i));
   if (!same) {
-    const Extents shape = shape_of(array);
     const bool known = std::all_of(extents.begin(), extents.end(), [](py::ssize_t n) { return n >= 0; });
-    const std::string with_I = extents.back() < 0 ? "" : " with I = " + std::to_string(extents.back());
-    value_error(std::string(name) + " has shape " + text(shape) + ", must be " + meaning +
-                (known ? " = " + text(extents) : with_I));
+    const std::string with_I = extents.back() < 0 ? "" : with_columns(extents.back());
+    shape_error(name, array, meaning + (known ? " = " + shape_text(extents) : with_I));
   }
   return array;
 }
@@ -137,44 +140,51 @@ py::array contiguous_argument(py::handle argument, const char* name, const py::d
 }
 
 Integers integers_argument(py::handle argument, const char* name) {
-  bool typed;
-  const py::array array = to_array(argument, name, typed);
+  const py::array array = to_array(argument, name);
   const char kind = array.dtype().kind();
-  const bool empty_list = !typed && array.size() == 0;  // which NumPy takes for floats
+  const bool empty_list = array.size() == 0 && !is_array(argument);  // which NumPy takes for floats
   if (kind != 'i' && kind != 'u' && !empty_list)
-    type_error(std::string(name) + " has dtype " + dtype_name(array.dtype()) + ", must be integers");
+    type_error(std::string(name) + " has dtype " + text(array.dtype()) + ", must be integers");
   return {array, array.attr("astype")("int64")};
 }
 
 std::vector<int64_t> lengths_argument(py::handle argument, const char* name, int64_t N, int64_t most,
                                       const char* limit) {
   const auto [given, numbers] = integers_argument(argument, name);
-  const Extents shape = shape_of(given);
-  if (shape != Extents{py::ssize_t(N)})
-    value_error(std::string(name) + " has shape " + text(shape) +
-                ", must be (N,) = " + text({py::ssize_t(N)}));
+  if (shape_of(given) != Extents{py::ssize_t(N)})
+    shape_error(name, given, "(N,) = " + shape_text({py::ssize_t(N)}));
   std::vector<int64_t> lengths(numbers.data(), numbers.data() + N);
   for (int64_t n = 0; n < N; ++n)
     if (lengths[n] < 0 || lengths[n] > most)
-      value_error(std::string(name) + "[" + std::to_string(n) + "] is " +
-                  std::string(py::str(given[py::int_(n)])) + ", must be from 0 to " + limit + " = " +
-                  std::to_string(most));
+      value_error(std::string(name) + "[" + std::to_string(n) + "] is " + text(given[py::int_(n)]) +
+                  ", must be from 0 to " + limit + " = " + std::to_string(most));
   return lengths;
 }
 
-bool is_integer(py::handle argument) {
+static bool is_number(py::handle argument, const char* kind) {
   return !py::isinstance<py::bool_>(argument) &&
-         py::isinstance(argument, py::module_::import("numbers").attr("Integral"));
+         py::isinstance(argument, py::module_::import("numbers").attr(kind));
+}
+
+bool is_integer(py::handle argument) { return is_number(argument, "Integral"); }
+
+double real_argument(py::handle argument, const char* name) {
+  if (!py::isinstance<py::float_>(argument) && !is_number(argument, "Real"))
+    type_error(std::string(name) + " is " + type_name(argument) + ", must be a real number");
+  const double number = PyFloat_AsDouble(argument.ptr());
+  if (!PyErr_Occurred()) return number;
+  if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
+  PyErr_Clear();
+  return argument < py::int_(0) ? -HUGE_VAL : HUGE_VAL;
 }
 
 int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
-                         const char* limits) {
+                         const std::string& limits) {
   if (!is_integer(argument))
     type_error(std::string(name) + " is " + type_name(argument) + ", must be an integer");
   const py::int_ number(py::reinterpret_borrow<py::object>(argument));
   if (number < py::int_(low) || number > py::int_(high))
-    value_error(std::string(name) + " is " + std::string(py::str(number)) + ", must be from " + limits +
-                " = " + std::to_string(high));
+    value_error(std::string(name) + " is " + text(number) + ", must be from " + limits);
   return number.cast<int64_t>();
 }
 
@@ -228,25 +238,20 @@ py::array new_array(const py::dtype& dtype, const Extents& extents) {
   return py::array(dtype, extents, reinterpret_cast<void*>((address + kLine - 1) / kLine * kLine), room);
 }
 
-py::ssize_t rank_of(py::handle argument, const char* name) {
-  bool typed;
-  return to_array(argument, name, typed).ndim();
-}
+py::ssize_t rank_of(py::handle argument, const char* name) { return to_array(argument, name).ndim(); }
 
 py::array out_argument(py::handle argument, const py::dtype& dtype, const Extents& extents,
                        const char* meaning) {
   if (argument.is_none()) return new_array(dtype, extents);
-  const std::string must =
-      ", must be a " + dtype_name(dtype) + " array of shape " + meaning + " = " + text(extents);
-  if (!py::isinstance<py::array>(argument)) type_error("out is " + type_name(argument) + must);
+  if (!py::isinstance<py::array>(argument))
+    type_error("out is " + type_name(argument) + ", must be a " + text(dtype) + " array");
   const py::array out = py::reinterpret_borrow<py::array>(argument);
   if (out.dtype().num() != dtype.num() || !is_native(out.dtype()))
-    type_error("out has dtype " + dtype_name(out.dtype()) + must);
-  if (shape_of(out) != extents) value_error("out has shape " + text(shape_of(out)) + must);
-  if (!out.writeable()) value_error("out is read-only" + must + " that can be written to");
-  if (!is_aligned(out)) value_error("out is not aligned" + must);
-  if (!last_axis_contiguous(out))
-    value_error("out has a strided last axis" + must + " whose last axis is contiguous");
+    type_error("out has dtype " + text(out.dtype()) + ", must be " + text(dtype) + " in native byte order");
+  if (shape_of(out) != extents) shape_error("out", out, meaning + (" = " + shape_text(extents)));
+  if (!out.writeable()) value_error("out is read-only, must be writeable");
+  if (!is_aligned(out)) value_error("out is not aligned, must be aligned to its dtype");
+  if (!last_axis_contiguous(out)) value_error("out has a strided last axis, must have a contiguous one");
   return out;
 }
 

@@ -90,12 +90,15 @@ Integers integers_argument(py::handle argument, const char* name);
 std::vector<int64_t> lengths_argument(py::handle argument, const char* name, int64_t N, int64_t most,
                                       const char* limit);
 
-// Python's kind of integer or NumPy's; a bool is none.
+// One of numbers.Integral, so also NumPy's; a bool is none.
 bool is_integer(py::handle argument);
 
-// An integer in low..high; `limits` says what these are, such as "0 to C-1".
+// One of numbers.Real but a bool; what is beyond a double is infinite.
+double real_argument(py::handle argument, const char* name);
+
+// An integer in low..high; `limits` says what these are, such as "0 to C-1 = 3".
 int64_t integer_argument(py::handle argument, const char* name, int64_t low, int64_t high,
-                         const char* limits);
+                         const std::string& limits);
 
 bool bool_argument(py::handle argument, const char* name);
 
@@ -123,6 +126,10 @@ void check_size(const Extents& extents, py::ssize_t itemsize);
 
 [[noreturn]] void type_error(const std::string& message);
 [[noreturn]] void value_error(const std::string& message);
-std::string type_name(py::handle argument);
+[[noreturn]] void shape_error(const char* name, const py::array& array, const std::string& must);
+
+std::string text(py::handle value);          // as Python's str()
+std::string type_name(py::handle argument);  // "of type int", or "None"
+std::string with_columns(int64_t I);         // what else must be of a matrix (rows, I)
 
 }  // namespace bptt

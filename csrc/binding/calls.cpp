@@ -41,7 +41,7 @@ int64_t segment_argument(py::handle argument, bool training, int64_t T, int64_t 
   if (argument.is_none()) return 0;
   if (!is_integer(argument))
     type_error("checkpoint_every is " + type_name(argument) + ", must be None or an integer");
-  const std::string is = "checkpoint_every is " + std::string(py::str(argument));
+  const std::string is = "checkpoint_every is " + text(argument);
   if (argument < py::int_(1)) value_error(is + ", must be at least 1");
   if (!training) value_error(is + ", must be None without training");
   const int64_t block = steps_of_block(N);
@@ -82,9 +82,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   py::array x = array_argument(given_x, "x", dtype, {-1, -1, -1}, "(T, N, I)");
   const int64_t T = x.shape(0), N = x.shape(1), I = x.shape(2);
   py::array w_ih = contiguous_argument(given_w_ih, "w_ih", dtype, {-1, I}, means.w_ih.c_str());
-  if (w_ih.shape(0) == 0 || w_ih.shape(0) % G)
-    value_error("w_ih has shape (" + std::to_string(w_ih.shape(0)) + ", " + std::to_string(I) +
-                "), must be " + means.w_ih + " with H at least 1");
+  if (w_ih.shape(0) == 0 || w_ih.shape(0) % G) shape_error("w_ih", w_ih, means.w_ih + with_columns(I));
   const int64_t H = w_ih.shape(0) / G;
   py::array w_hh = contiguous_argument(arguments.next(), "w_hh", dtype, {G * H, H}, means.w_hh.c_str());
   py::object b_ih = optional_argument(arguments.next(), "b_ih", dtype, {G * H}, means.bias.c_str());
@@ -148,15 +146,15 @@ class Wanted {
       for (int i = 0; i < all; ++i) wanted_[i] = true;
       return;
     }
-    std::string must = ", must be a collection of names from";
-    for (int i = 0; i < count_; ++i) must += std::string(" ") + name(i);
+    std::string must = ", must have names among x";
+    for (int i = 1; i < count_; ++i) must += std::string(", ") + name(i);
     if (!(PyTuple_Check(wrt.ptr()) || PyList_Check(wrt.ptr()) || PyAnySet_Check(wrt.ptr())))
-      type_error("wrt is " + type_name(wrt) + must);
+      type_error("wrt is " + type_name(wrt) + ", must be a tuple, list or set of names");
     for (const py::handle given : wrt) {
-      if (!py::isinstance<py::str>(given)) type_error("wrt holds " + type_name(given) + must);
+      if (!py::isinstance<py::str>(given)) type_error("wrt has a name " + type_name(given) + must);
       int i = 0;
       while (i < count_ && !given.equal(py::str(name(i)))) ++i;
-      if (i == count_) value_error("wrt holds " + std::string(py::repr(given)) + must);
+      if (i == count_) value_error("wrt has the name " + std::string(py::repr(given)) + must);
       wanted_[i] = true;
     }
   }
@@ -215,11 +213,12 @@ py::tuple backward(Cell cell, const py::args& given) {
   Arguments arguments(given, 3 + its.states, std::string(its.name) + "_backward");
   const py::handle given_cache = arguments.next();
   const std::string must =
-      std::string(", must be the cache of a compiled ") + its.name + "_forward(..., training=True)";
+      std::string(", must be that of functional.") + its.name + "_forward(..., training=True)";
   if (!py::isinstance<Cache>(given_cache)) type_error("cache is " + type_name(given_cache) + must);
   const Cache& cache = *given_cache.cast<Cache*>();
   if (cache.problem.cell != cell)
-    type_error(std::string("cache is that of ") + info(cache.problem.cell).name + "_forward" + must);
+    type_error(std::string("cache is that of functional.") + info(cache.problem.cell).name + "_forward" +
+               must);
   const auto [T, N, I, H] = cache.problem.shape;
   const py::handle given_dy = arguments.next();
   py::object dy = py::none();

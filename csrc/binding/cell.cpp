@@ -17,18 +17,9 @@ Nonlinearity nonlinearity_argument(py::handle argument) {
 }
 
 double slope_argument(py::handle argument) {
-  const std::string must = ", must be a finite number >= 0";
-  if (!py::isinstance<py::float_>(argument) &&
-      !py::isinstance(argument, py::module_::import("numbers").attr("Real")))
-    type_error("slope is " + type_name(argument) + must);
-  const double slope = PyFloat_AsDouble(argument.ptr());
-  if (PyErr_Occurred()) {
-    if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
-    PyErr_Clear();
-    value_error("slope is " + std::string(py::repr(argument)) + must);
-  }
+  const double slope = real_argument(argument, "slope");
   if (!(slope >= 0) || slope > std::numeric_limits<double>::max())
-    value_error("slope is " + std::string(py::repr(argument)) + must);
+    value_error("slope is " + text(argument) + ", must be finite and at least 0");
   return slope;
 }
 

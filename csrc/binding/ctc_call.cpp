@@ -10,8 +10,6 @@ namespace bptt {
 
 namespace {
 
-std::string shape_text(const py::array& array) { return py::str(array.attr("shape")); }
-
 struct Targets {
   std::vector<int64_t> labels;  // all that count, one after the other
   std::vector<int64_t> first;   // (N+1): where each target begins
@@ -23,8 +21,8 @@ class TargetArguments {
   TargetArguments(py::handle targets, int64_t N) : targets_(integers_argument(targets, "targets")), N_(N) {
     const py::array& array = targets_.given;
     if (array.ndim() != 1 && !(array.ndim() == 2 && array.shape(0) == N))
-      value_error("targets has shape " + shape_text(array) + ", must be (N, S) with N = " +
-                  std::to_string(N) + " or one target after the other in one axis");
+      shape_error("targets", array,
+                  "(N, S) with N = " + std::to_string(N) + " or one target after the other in one axis");
   }
 
   void take_lengths(py::handle argument) {
@@ -41,16 +39,20 @@ class TargetArguments {
 
   Targets checked(int64_t C, int64_t blank) const {
     Targets found{{}, {0}};
-    const int64_t* row = targets_.numbers.data();
+    int64_t begin = 0;
     for (int64_t n = 0; n < N_; ++n) {
-      found.labels.insert(found.labels.end(), row, row + lengths_[size_t(n)]);
+      const int64_t end = begin + lengths_[size_t(n)];
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t label = targets_.numbers.data()[i];
+        if (label < 0 || label >= C || label == blank)
+          value_error("targets has the value " + text(targets_.given.attr("flat")[py::int_(i)]) +
+                      ", must be in 0..C-1 = 0.." + std::to_string(C - 1) +
+                      " without blank = " + std::to_string(blank));
+        found.labels.push_back(label);
+      }
       found.first.push_back(int64_t(found.labels.size()));
-      row += is_padded() ? targets_.given.shape(1) : lengths_[size_t(n)];
+      begin = is_padded() ? begin + targets_.given.shape(1) : end;
     }
-    for (const int64_t label : found.labels)
-      if (label < 0 || label >= C || label == blank)
-        value_error("targets has the value " + std::to_string(label) + ", must be in 0..C-1 = 0.." +
-                    std::to_string(C - 1) + " without blank = " + std::to_string(blank));
     return found;
   }
 
@@ -103,15 +105,16 @@ py::tuple run(const Kernels& kernels, const CtcShape& shape, const py::array& lo
 
 py::tuple ctc_loss(const Kernels& kernels, const CtcArguments& given) {
   const py::dtype dtype = float_dtype(given.logits, "logits");
-  const py::array logits = array_argument(given.logits, "logits", dtype, {-1, -1, -1}, "(T, N, C)");
+  constexpr const char* kMeaning = "(T, N, C) with C at least 1";
+  const py::array logits = array_argument(given.logits, "logits", dtype, {-1, -1, -1}, kMeaning);
   const CtcShape shape{logits.shape(0), logits.shape(1), logits.shape(2)};
-  if (shape.C == 0)
-    value_error("logits has shape " + shape_text(logits) + ", must be (T, N, C) with C at least 1");
+  if (shape.C == 0) shape_error("logits", logits, kMeaning);
   TargetArguments targets(given.targets, shape.N);
   const std::vector<int64_t> lengths =
       lengths_argument(given.input_lengths, "input_lengths", shape.N, shape.T, "T");
   targets.take_lengths(given.target_lengths);
-  const int64_t blank = integer_argument(given.blank, "blank", 0, shape.C - 1, "0 to C-1");
+  const int64_t blank =
+      integer_argument(given.blank, "blank", 0, shape.C - 1, "0 to C-1 = " + std::to_string(shape.C - 1));
   const bool zero_infinity = bool_argument(given.zero_infinity, "zero_infinity");
   const Targets checked = targets.checked(shape.C, blank);
   return with_dtype(dtype, [&](auto zero) {

@@ -1,5 +1,6 @@
 // The Python module: a table of contents of what it registers.
 #include <pybind11/stl.h>
+#include <stdlib.h>
 
 #include "../runtime/cgroup.h"
 #include "../runtime/dispatch.h"
@@ -39,10 +40,22 @@ void choose_isa() {
   if (!active) throw py::import_error("BPTT_ISA: " + isa_error(name));
 }
 
-void set_num_threads(const py::int_& n) {
-  if (n < py::int_(1) || n > py::int_(1024))
-    throw py::value_error("n is " + std::string(py::str(n)) + ", must be from 1 to 1024");
-  set_team_size(n.cast<int>());
+constexpr int kMostThreads = 1024;
+const std::string kThreads = "1 to " + std::to_string(kMostThreads);
+
+void choose_num_threads() {
+  const char* forced = getenv("BPTT_NUM_THREADS");
+  if (!forced || !*forced) return;
+  char* end;
+  const long n = strtol(forced, &end, 10);
+  if (*end || n < 1 || n > kMostThreads)
+    throw py::import_error("BPTT_NUM_THREADS is '" + std::string(forced) + "', must be an integer from " +
+                           kThreads);
+  set_team_size(int(n));
+}
+
+void set_num_threads(const py::object& n) {
+  set_team_size(int(integer_argument(n, "n", 1, kMostThreads, kThreads)));
 }
 
 void register_cells(py::module_& m) {
@@ -182,6 +195,7 @@ void register_math(py::module_& m) {
 PYBIND11_MODULE(_core, m) {
   m.doc() = "The compiled half of bptt: private, and without defaults; bptt.functional is its public face.";
   choose_isa();
+  choose_num_threads();
   register_cells(m);
   register_stream(m);
   register_losses(m);

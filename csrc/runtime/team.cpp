@@ -9,7 +9,6 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -109,11 +108,6 @@ void read_limits() {
   cpu_set_t cpus;
   if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) size = std::min(size, CPU_COUNT(&cpus));
   if (const int cpus = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup")) size = std::min(size, cpus);
-  if (const char* text = getenv("BPTT_NUM_THREADS")) {
-    char* end;
-    const long n = strtol(text, &end, 10);
-    if (end != text && *end == '\0' && n >= 1 && n <= 1024) size = int(n);
-  }
   default_size = std::max(1, size);
 }
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arguments, _checks
+from . import checks
 from .recurrent.base import Recurrent
 from .recurrent.layers import GRU, LSTM
 from .results import Array
@@ -58,8 +58,8 @@ def calculate_gain(nonlinearity: str, param: float = 0.01) -> float:
     param : float
         The slope of leaky_relu.
     """
-    nonlinearity = _checks.as_choice("nonlinearity", nonlinearity, _GAINS)
-    return _GAINS[nonlinearity](_checks.as_real("param", param, -math.inf))
+    nonlinearity = checks.choice("nonlinearity", nonlinearity, _GAINS)
+    return _GAINS[nonlinearity](checks.real("param", param, -math.inf))
 
 
 def eye_(array: Array, *, gates: int = 1) -> Array:
@@ -94,8 +94,8 @@ def orthogonal_(array: Array, gain: float = 1.0, *, gates: int = 1, rng: Rng = N
     rng : None, int or numpy.random.Generator
     """
     _check_matrix(array)
-    gain = _checks.as_real("gain", gain, 0)
-    generator = _checks.as_rng(rng)
+    gain = checks.real("gain", gain, 0)
+    generator = checks.generator(rng)
 
     def draw(shape: tuple[int, ...]) -> Values:
         rows, columns = shape[0], math.prod(shape[1:])
@@ -181,12 +181,11 @@ def recurrent_(layer: Recurrent[Any], fill: Callable[..., Array], **options: Any
     **options
         Its other arguments. One `rng` serves all weights.
     """
-    if not isinstance(layer, Recurrent):
-        raise TypeError(f"layer is {_arguments.described(layer)}, must be an RNN, LSTM or GRU")
+    checks.instance("layer", layer, Recurrent, "an RNN, LSTM or GRU")
     if not callable(fill):
-        raise TypeError(f"fill is {_arguments.described(fill)}, must be a function of bptt.init")
+        raise TypeError(f"fill is {checks.described(fill)}, must be a function of bptt.init")
     if "rng" in options:
-        options["rng"] = _checks.as_rng(options["rng"])
+        options["rng"] = checks.generator(options["rng"])
     for _, w_hh, *_ in layer._fours:
         fill(layer.params[w_hh], gates=layer._gates, **options)
 
@@ -197,9 +196,8 @@ def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
     So that it remembers at the start. Gers, Schmidhuber and Cummins (2000); Jozefowicz, Zaremba
     and Sutskever (2015) for the value 1.
     """
-    if not isinstance(lstm, LSTM):
-        raise TypeError(f"lstm is {_arguments.described(lstm)}, must be an LSTM")
-    value = _checks.as_number("value", value)
+    checks.instance("lstm", lstm, LSTM, "an LSTM")
+    value = checks.number("value", value)
     for bias_ih, bias_hh in _biases("lstm", lstm):
         bias_ih[1] = value
         bias_hh[1] = 0
@@ -219,10 +217,9 @@ def chrono_(layer: LSTM | GRU, T_max: int, rng: Rng = None) -> None:
         At least 2.
     rng : None, int or numpy.random.Generator
     """
-    if not isinstance(layer, LSTM | GRU):
-        raise TypeError(f"layer is {_arguments.described(layer)}, must be an LSTM or a GRU")
-    T_max = _checks.as_size("T_max", T_max, least=2)
-    biases, generator = _biases("layer", layer), _checks.as_rng(rng)
+    checks.instance("layer", layer, (LSTM, GRU), "an LSTM or a GRU")
+    T_max = checks.size("T_max", T_max, least=2)
+    biases, generator = _biases("layer", layer), checks.generator(rng)
     for bias_ih, bias_hh in biases:
         keep = np.log(generator.uniform(1, T_max - 1, layer.hidden_size))
         bias_ih[1] = keep
@@ -246,8 +243,8 @@ def _normal(generator: np.random.Generator, std: float, shape: tuple[int, ...]) 
 
 def _xavier(array: Array, gain: float, gates: int, rng: Rng, draw: Callable[..., Values]) -> Array:
     _check_matrix(array)
-    gain = _checks.as_real("gain", gain, 0)
-    generator = _checks.as_rng(rng)
+    gain = checks.real("gain", gain, 0)
+    generator = checks.generator(rng)
     return _fill(
         array, gates, lambda shape: draw(generator, gain * math.sqrt(2 / sum(_fans(shape))), shape)
     )
@@ -263,10 +260,10 @@ def _kaiming(
     draw: Callable[..., Values],
 ) -> Array:
     _check_matrix(array)
-    a = _checks.as_number("a", a)
-    fan = ("fan_in", "fan_out").index(_checks.as_choice("mode", mode, ("fan_in", "fan_out")))
+    a = checks.number("a", a)
+    fan = ("fan_in", "fan_out").index(checks.choice("mode", mode, ("fan_in", "fan_out")))
     gain = calculate_gain(nonlinearity, a)
-    generator = _checks.as_rng(rng)
+    generator = checks.generator(rng)
     return _fill(
         array, gates, lambda shape: draw(generator, gain / math.sqrt(_fans(shape)[fan]), shape)
     )
@@ -278,7 +275,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _check_matrix(array: Any, most: float = math.inf) -> None:
-    _checks.check_live("array", array)
+    checks.live("array", array)
     if not 2 <= array.ndim <= most:
         must = "two axes" if most == 2 else "at least two axes"
         raise ValueError(f"array has shape {array.shape}, must have {must}")
@@ -286,7 +283,7 @@ def _check_matrix(array: Any, most: float = math.inf) -> None:
 
 def _fill(array: Array, gates: int, draw: Callable[[tuple[int, ...]], Values]) -> Array:
     """Fill each gate's block with what is drawn for its shape."""
-    gates = _checks.as_size("gates", gates)
+    gates = checks.size("gates", gates)
     if len(array) % gates:
         raise ValueError(f"gates is {gates}, must divide the {len(array)} rows of array")
     if array.size:
@@ -302,7 +299,7 @@ def _biases(name: str, layer: Recurrent[Any]) -> list[tuple[Array, Array]]:
     pairs: list[tuple[Array, Array]] = []
     for *_, b_ih, b_hh in layer._fours:
         for key in (b_ih, b_hh):
-            _checks.check_writeable(f"{name}.params[{key!r}]", layer.params[key])
+            checks.writeable(f"{name}.params[{key!r}]", layer.params[key])
         ih, hh = layer.params[b_ih], layer.params[b_hh]
         pairs.append((ih.reshape(layer._gates, -1), hh.reshape(layer._gates, -1)))
     return pairs

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from .. import _arguments
+from .. import checks
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -43,7 +43,7 @@ class Archive(NamedTuple):
 def as_path(name: str, value: object) -> Path:
     """Check a path, whose suffix says what format a file has; a link is followed."""
     if not isinstance(value, str | os.PathLike):
-        raise TypeError(f"{name} is {_arguments.described(value)}, must be a path")
+        raise TypeError(f"{name} is {checks.described(value)}, must be a path")
     # realpath: what replaces the file must not replace a link to it
     path = Path(os.path.realpath(os.fsdecode(value)))
     if path.suffix not in _WRITERS:
@@ -57,7 +57,7 @@ def plain(name: str, value: object, kinds: str) -> bool | int | float | str | No
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"{name} is {_arguments.described(value)}, must be {kinds}, to be saved")
+    raise TypeError(f"{name} is {checks.described(value)}, must be {kinds}, to be saved")
 
 
 def write(path: Path, kind: str, header: Mapping[str, Any], arrays: Arrays) -> None:

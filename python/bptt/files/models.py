@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments
+from .. import checks
 from ..layers import generators
 from ..layers.module import Module
 from . import archive
@@ -42,8 +42,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     -----
     Each layer's mode (train or eval) is saved. States of random generators are not.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model is {_arguments.described(model)}, must be a layer of bptt")
+    checks.instance("model", model, Module, "a layer of bptt")
     target = archive.as_path("path", path)
     header = {"model": _told("model", model, _own_classes())}
     archive.write(target, "model", header, model.state_dict())
@@ -171,7 +170,7 @@ class _Maker:
         # orders them as the signature has them, *args included
         call = inspect.BoundArguments(signature, values)
         layer = cls(*call.args, **call.kwargs)
-        layer.training = _arguments.flag(f"{label}.training", told.get("training"))
+        layer.training = checks.flag(f"{label}.training", told.get("training"))
         return layer
 
     def _check_size(self, label: str, value: Any) -> None:

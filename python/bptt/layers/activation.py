@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .module import LayerGradients, Module, Pullback
 
@@ -26,8 +26,8 @@ class Activation(Module):
     def __init__(self, nonlinearity: str, slope: float = 0.01) -> None:
         super().__init__()
         choices = ("tanh", "relu", "leaky_relu", "sigmoid")
-        self.nonlinearity = _checks.as_choice("nonlinearity", nonlinearity, choices)
-        self.slope = _arguments.slope(slope)
+        self.nonlinearity = checks.choice("nonlinearity", nonlinearity, choices)
+        self.slope = checks.slope(slope)
 
     def __repr__(self) -> str:
         slope = f", slope={self.slope}" if self.nonlinearity == "leaky_relu" else ""
@@ -35,7 +35,7 @@ class Activation(Module):
 
     def __call__(self, x: Array) -> Array:
         """Return y in the shape and dtype of x, a float32 or float64 array."""
-        x = _checks.as_float_array("x", x)
+        x = checks.float_array("x", x)
         match self.nonlinearity:
             case "tanh":
                 return np.tanh(x)
@@ -53,8 +53,8 @@ class Activation(Module):
         derivative = self._derivative(y)  # kept instead of y, which is the caller's
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, _FIELDS)
-            dy = _checks.as_gradient("dy", dy, y.dtype, "the shape of y", derivative.shape)
+            wanted = checks.wrt(wrt, _FIELDS)
+            dy = checks.gradient("dy", dy, y.dtype, "the shape of y", derivative.shape)
             return LayerGradients(
                 dy * derivative if "x" in wanted else None, {} if "params" in wanted else None
             )

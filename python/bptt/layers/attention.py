@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .layout import Layout, inside
 from .module import Module
@@ -43,8 +43,8 @@ class Attention(Module):
         super().__init__()
         self.query_size = query_size
         self.key_size = key_size
-        self.batch_first = _arguments.flag("batch_first", batch_first)
-        self.dtype = _checks.as_dtype(dtype)
+        self.batch_first = checks.flag("batch_first", batch_first)
+        self.dtype = checks.float_dtype(dtype)
 
     def __call__(self, query: Array, keys: Array, *, lengths: Any = None) -> tuple[Array, Array]:
         """Return the context and the weights, and keep nothing.
@@ -78,8 +78,8 @@ class Attention(Module):
         collection of "query", "keys", "params". It may be called more than once. It refers to
         query, keys and the parameters: changing them before its last call is the caller's error.
         """
-        query = _checks.as_array("query", query, self.dtype)
-        keys = _checks.as_array("keys", keys, self.dtype)
+        query = checks.array("query", query, self.dtype)
+        keys = checks.array("keys", keys, self.dtype)
         layout = Layout.of(keys, "key_size", self.batch_first, "keys")
         if keys.shape[-1] != self.key_size:
             raise ValueError(
@@ -105,7 +105,7 @@ class Attention(Module):
         ) -> AttentionGradients:
             dcontext = self._gradient("dcontext", dcontext, shapes[0])
             dweights = self._gradient("dweights", dweights, shapes[1])
-            wanted = _arguments.wrt(wrt, AttentionGradients._fields)
+            wanted = checks.wrt(wrt, AttentionGradients._fields)
             dmixed, dw = _rows(dcontext, layout, many), _rows(dweights, layout, many)
             if there is not None:
                 dw = np.where(there, dw, self.dtype.type(0))
@@ -124,7 +124,7 @@ class Attention(Module):
         return context, shown, pullback
 
     def _gradient(self, name: str, value: Any, shape: tuple[int, ...]) -> Array:
-        return _checks.as_gradient(name, value, self.dtype, f"the shape of {name[1:]}", shape)
+        return checks.gradient(name, value, self.dtype, f"the shape of {name[1:]}", shape)
 
     def _check_query(self, query: Array, layout: Layout, N: int) -> None:
         Q = self.query_size
@@ -183,9 +183,9 @@ class BahdanauAttention(Attention):
         rng: int | np.random.Generator | None = None,
     ) -> None:
         Q, K = _sizes(query_size, key_size)
-        H = self.hidden_size = _checks.as_size("hidden_size", hidden_size)
+        H = self.hidden_size = checks.size("hidden_size", hidden_size)
         super().__init__(Q, K, batch_first, dtype)
-        rng = _checks.as_rng(rng)
+        rng = checks.generator(rng)
         for name, shape in (
             ("weight_query", (H, Q)),
             ("weight_key", (H, K)),
@@ -241,11 +241,11 @@ class LuongAttention(Attention):
         rng: int | np.random.Generator | None = None,
     ) -> None:
         Q, K = _sizes(query_size, key_size)
-        self.score = _checks.as_choice("score", score, ("dot", "general", "concat"))
+        self.score = checks.choice("score", score, ("dot", "general", "concat"))
         if self.score == "dot" and Q != K:
             raise ValueError(f"key_size is {K}, must be query_size = {Q} with the score 'dot'")
         super().__init__(Q, K, batch_first, dtype)
-        rng = _checks.as_rng(rng)
+        rng = checks.generator(rng)
         if self.score == "general":
             self._params = uniform({"weight": (Q, K)}, 1 / math.sqrt(Q), self.dtype, rng)
         elif self.score == "concat":
@@ -308,4 +308,4 @@ def _rows(a: Array, layout: Layout, many: bool = True) -> Array:
 
 
 def _sizes(query_size: object, key_size: object) -> tuple[int, int]:
-    return _checks.as_size("query_size", query_size), _checks.as_size("key_size", key_size)
+    return checks.size("query_size", query_size), checks.size("key_size", key_size)

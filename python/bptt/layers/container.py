@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Self
 
-from .. import _arguments
+from .. import checks
 from ..results import Array
 from .module import Module
 
@@ -44,5 +44,4 @@ def under(path: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 def check_layer(name: str, value: object) -> None:
     """Raise unless `value` is a layer."""
-    if not isinstance(value, Module):
-        raise TypeError(f"{name} is {_arguments.described(value)}, must be a layer of bptt")
+    checks.instance(name, value, Module, "a layer of bptt")

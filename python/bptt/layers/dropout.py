@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments, _checks
-from .._checks import Float
+from .. import checks
+from ..checks import Float
 from ..results import Array
 from .module import LayerGradients, Module, Pullback
 
@@ -29,8 +29,8 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, rng: int | np.random.Generator | None = None) -> None:
         super().__init__()
-        self.p = _checks.as_real("p", p, 0, 1)
-        self._rng = _checks.as_rng(rng)
+        self.p = checks.real("p", p, 0, 1)
+        self._rng = checks.generator(rng)
 
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"
@@ -41,13 +41,13 @@ class Dropout(Module):
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
-        x = _checks.as_float_array("x", x)
+        x = checks.float_array("x", x)
         shape, dtype = x.shape, x.dtype
         mask = dropout_mask(self._rng, self.p, shape, dtype) if self.training else 1
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, _FIELDS)
-            dy = _checks.as_gradient("dy", dy, dtype, "the shape of x", shape)
+            wanted = checks.wrt(wrt, _FIELDS)
+            dy = checks.gradient("dy", dy, dtype, "the shape of x", shape)
             return LayerGradients(
                 dy * mask if "x" in wanted else None, {} if "params" in wanted else None
             )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .module import LayerGradients, Module, Pullback
 
@@ -41,17 +41,17 @@ class Embedding(Module):
         rng: int | np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        V = self.num_embeddings = _checks.as_size("num_embeddings", num_embeddings)
-        self.embedding_dim = _checks.as_size("embedding_dim", embedding_dim)
+        V = self.num_embeddings = checks.size("num_embeddings", num_embeddings)
+        self.embedding_dim = checks.size("embedding_dim", embedding_dim)
         self.padding_idx = None
         if padding_idx is not None:
-            padding_idx = _checks.as_size("padding_idx", padding_idx, least=-V)
+            padding_idx = checks.size("padding_idx", padding_idx, least=-V)
             if padding_idx >= V:
                 raise ValueError(f"padding_idx is {padding_idx}, must be in {-V}..{V - 1}")
             self.padding_idx = padding_idx % V
-        self.dtype = _checks.as_dtype(dtype)
+        self.dtype = checks.float_dtype(dtype)
         # drawn in float64 so that a seed means the same weights in both dtypes
-        weight = _checks.as_rng(rng).normal(size=(V, self.embedding_dim)).astype(self.dtype)
+        weight = checks.generator(rng).normal(size=(V, self.embedding_dim)).astype(self.dtype)
         if self.padding_idx is not None:
             weight[self.padding_idx] = 0
         self._params = {"weight": weight}
@@ -65,9 +65,9 @@ class Embedding(Module):
         x = self._indices(x)
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, LayerGradients._fields)
+            wanted = checks.wrt(wrt, LayerGradients._fields)
             shape = (*x.shape, self.embedding_dim)
-            dy = _checks.as_gradient("dy", dy, self.dtype, "(*, embedding_dim)", shape)
+            dy = checks.gradient("dy", dy, self.dtype, "(*, embedding_dim)", shape)
             if "params" not in wanted:
                 return LayerGradients(None, None)
             dweight = _sum_by_index(
@@ -80,7 +80,7 @@ class Embedding(Module):
         return self._params["weight"].take(x, axis=0), pullback
 
     def _indices(self, x: NDArray[np.integer]) -> NDArray[np.intp]:
-        x = _arguments.integers("x", x)
+        x = checks.integers("x", x)
         if x.size and not 0 <= x.min() <= x.max() < self.num_embeddings:
             raise ValueError(
                 f"x has values {x.min()} to {x.max()}, must be in "

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _arguments
+from .. import checks
 from ..results import Array
 
 Lengths = NDArray[np.intp]  # (N,), checked
@@ -51,7 +51,7 @@ class Layout(NamedTuple):
         """Check the lengths of the sequences in x, None if all are T."""
         self.check_lengths(value, name)
         T, N, *_ = self.time_major(x).shape
-        return _arguments.lengths(value, T, N)
+        return None if value is None else checks.lengths("lengths", value, N, T, "T")
 
     def cleared(self, x: Array, lengths: Lengths | None) -> Array:
         """Return x with zeros past the end of each sequence, where it may hold anything."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .module import LayerGradients, Module, Pullback
 from .parameters import affine, sum_rows, uniform
@@ -45,10 +45,10 @@ class Linear(Module):
         rng: int | np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.in_features = _checks.as_size("in_features", in_features)
-        self.out_features = _checks.as_size("out_features", out_features)
-        self.bias = _arguments.flag("bias", bias)
-        self.dtype = _checks.as_dtype(dtype)
+        self.in_features = checks.size("in_features", in_features)
+        self.out_features = checks.size("out_features", out_features)
+        self.bias = checks.flag("bias", bias)
+        self.dtype = checks.float_dtype(dtype)
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
         if self.bias:
             shapes["bias"] = (self.out_features,)
@@ -73,9 +73,9 @@ class Linear(Module):
         weight = self._params["weight"]
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, _FIELDS)
+            wanted = checks.wrt(wrt, _FIELDS)
             shape = (*x.shape[:-1], self.out_features)
-            dy = _checks.as_gradient("dy", dy, self.dtype, "(..., out_features)", shape)
+            dy = checks.gradient("dy", dy, self.dtype, "(..., out_features)", shape)
             dy = dy.reshape(-1, self.out_features)
             dx = (dy @ weight).reshape(x.shape) if "x" in wanted else None
             if "params" not in wanted:
@@ -88,7 +88,7 @@ class Linear(Module):
         return self(x), pullback
 
     def _input(self, x: Array) -> Array:
-        x = _checks.as_array("x", x, self.dtype)
+        x = checks.array("x", x, self.dtype)
         if not x.ndim or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"x has shape {x.shape}, must be (..., in_features) = (..., {self.in_features})"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 
 
@@ -157,9 +157,9 @@ class Module:
         """
         params = self.params
         # All copies are made first: one may fail, or be of another of our own arrays.
-        new = _checks.as_copies("state_dict", state_dict, params)
+        new = checks.copies("state_dict", state_dict, params)
         for name, array in params.items():
-            _checks.check_writeable(f"params[{name!r}]", array)
+            checks.writeable(f"params[{name!r}]", array)
         for name, array in params.items():
             array[...] = new[name]
 
@@ -168,7 +168,7 @@ class Module:
 
         It is the mode of this layer and of all that it is made of.
         """
-        mode = _arguments.flag("mode", mode)
+        mode = checks.flag("mode", mode)
         for module in self.modules():
             module.training = mode
         return self

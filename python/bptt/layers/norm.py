@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .module import LayerGradients, Module, Pullback
 from .parameters import sum_rows
@@ -51,11 +51,11 @@ class LayerNorm(Module):
         sizes = normalized_shape if isinstance(normalized_shape, Sequence) else (normalized_shape,)
         if not sizes:
             raise ValueError("normalized_shape is empty, must have at least one size")
-        self.normalized_shape = tuple(_checks.as_size("normalized_shape", size) for size in sizes)
-        self.eps = _checks.as_real("eps", eps, 0)
-        self.elementwise_affine = _arguments.flag("elementwise_affine", elementwise_affine)
-        self.bias = _arguments.flag("bias", bias)
-        self.dtype = _checks.as_dtype(dtype)
+        self.normalized_shape = tuple(checks.size("normalized_shape", size) for size in sizes)
+        self.eps = checks.real("eps", eps, 0)
+        self.elementwise_affine = checks.flag("elementwise_affine", elementwise_affine)
+        self.bias = checks.flag("bias", bias)
+        self.dtype = checks.float_dtype(dtype)
         if self.elementwise_affine:
             self._params["weight"] = np.ones(self.normalized_shape, self.dtype)
             if self.bias:
@@ -77,8 +77,8 @@ class LayerNorm(Module):
             y += self._params["bias"].reshape(M)
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, LayerGradients._fields)
-            dy = _checks.as_gradient("dy", dy, self.dtype, "the shape of x", shape)
+            wanted = checks.wrt(wrt, LayerGradients._fields)
+            dy = checks.gradient("dy", dy, self.dtype, "the shape of x", shape)
             dy = dy.reshape(z.shape)
             along = dy * z
             dx = None
@@ -94,7 +94,7 @@ class LayerNorm(Module):
         return y.reshape(shape), pullback
 
     def _input(self, x: Array) -> Array:
-        x = _checks.as_array("x", x, self.dtype)
+        x = checks.array("x", x, self.dtype)
         if x.shape[-len(self.normalized_shape) :] != self.normalized_shape:
             sizes = ", ".join(map(str, self.normalized_shape))
             raise ValueError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _checks
-from .._checks import Float
+from .. import checks
+from ..checks import Float
 from ..results import Array
 
 
@@ -16,7 +16,7 @@ def uniform(
     rng: int | np.random.Generator | None,
 ) -> dict[str, Array]:
     """Arrays by name, drawn in float64 so that a seed means the same weights in both dtypes."""
-    generator = _checks.as_rng(rng)
+    generator = checks.generator(rng)
     return {
         name: generator.uniform(-bound, bound, shape).astype(dtype)
         for name, shape in shapes.items()

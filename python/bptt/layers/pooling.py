@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .layout import Layout, Lengths, inside
 from .module import LayerGradients, Module, Pullback
@@ -23,7 +23,7 @@ class Pooling(Module):
 
     def __init__(self, batch_first: bool = False) -> None:
         super().__init__()
-        self.batch_first = _arguments.flag("batch_first", batch_first)
+        self.batch_first = checks.flag("batch_first", batch_first)
 
     def __call__(self, x: Array, *, lengths: Any = None) -> Array:
         """Return y (N, H).
@@ -40,7 +40,7 @@ class Pooling(Module):
 
     def vjp(self, x: Array, *, lengths: Any = None) -> tuple[Array, Pullback]:
         """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
-        x = _checks.as_float_array("x", x)
+        x = checks.float_array("x", x)
         layout = Layout.of(x, "H", self.batch_first)
         checked = layout.lengths(lengths, x)
         shape, dtype = x.shape, x.dtype
@@ -49,9 +49,9 @@ class Pooling(Module):
         y, spread = self._pool(steps, np.full(N, T) if checked is None else checked)
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, LayerGradients._fields)
+            wanted = checks.wrt(wrt, LayerGradients._fields)
             size = (N, H) if layout.batched else (H,)
-            dy = _checks.as_gradient("dy", dy, dtype, "the shape of y", size)
+            dy = checks.gradient("dy", dy, dtype, "the shape of y", size)
             dx = None
             if "x" in wanted:
                 dx = np.zeros(shape, dtype)

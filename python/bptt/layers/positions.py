@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .layout import Layout
 from .module import LayerGradients, Module, Pullback
@@ -26,7 +26,7 @@ class SinusoidalPositions(Module):
 
     def __init__(self, batch_first: bool = False) -> None:
         super().__init__()
-        self.batch_first = _arguments.flag("batch_first", batch_first)
+        self.batch_first = checks.flag("batch_first", batch_first)
 
     def __call__(self, x: Array) -> Array:
         """Return y like x: (T, N, D), (N, T, D) with batch_first, or unbatched (T, D)."""
@@ -34,15 +34,15 @@ class SinusoidalPositions(Module):
 
     def vjp(self, x: Array) -> tuple[Array, Pullback]:
         """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
-        x = _checks.as_float_array("x", x)
+        x = checks.float_array("x", x)
         layout = Layout.of(x, "D", self.batch_first)
         shape, dtype = x.shape, x.dtype
         T, _, D = layout.time_major(x).shape
         waves = _waves(T, D).astype(dtype)[:, np.newaxis]
 
         def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = _arguments.wrt(wrt, LayerGradients._fields)
-            dy = _checks.as_gradient("dy", dy, dtype, "the shape of x", shape)
+            wanted = checks.wrt(wrt, LayerGradients._fields)
+            dy = checks.gradient("dy", dy, dtype, "the shape of x", shape)
             return LayerGradients(
                 dy.copy() if "x" in wanted else None, {} if "params" in wanted else None
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .container import Container, check_layer, under
 from .module import LayerGradients, Module, RecurrentGradients
@@ -67,7 +67,7 @@ class Residual(Container):
         return y, lambda dy=None, wrt=None: pullback(dy, None, wrt)
 
     def _run(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Any, Any, Any]:
-        x = _checks.as_float_array("x", x)
+        x = checks.float_array("x", x)
         y, end, pullback = self.layer._run(x, state, lengths, keep)
         if y.shape != x.shape:
             raise ValueError(f"layer gives y of shape {y.shape}, must be that of x = {x.shape}")
@@ -84,9 +84,9 @@ class Residual(Container):
         wrt: Any = None,
     ) -> LayerGradients | RecurrentGradients:
         """The layer's gradients, with dx = dy + the layer's dx."""
-        dy = _checks.as_gradient("dy", dy, dtype, "the shape of y", shape)
+        dy = checks.gradient("dy", dy, dtype, "the shape of y", shape)
         kind = RecurrentGradients if self.stateful else LayerGradients
-        g = pullback(dy, dstate, _arguments.wrt(wrt, kind._fields))
+        g = pullback(dy, dstate, checks.wrt(wrt, kind._fields))
         dx = None if g.x is None else dy + g.x
         params = None if g.params is None else under("layer", g.params)
         if self.stateful:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .layout import Layout, Lengths, inside
 from .module import LayerGradients, Module, Pullback
@@ -70,17 +70,17 @@ class MultiHeadSelfAttention(Module):
         rng: int | np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        E = self.embed_dim = _checks.as_size("embed_dim", embed_dim)
-        self.num_heads = _checks.as_size("num_heads", num_heads)
+        E = self.embed_dim = checks.size("embed_dim", embed_dim)
+        self.num_heads = checks.size("num_heads", num_heads)
         if E % self.num_heads:
             raise ValueError(
                 f"num_heads is {self.num_heads}, must divide embed_dim = {self.embed_dim}"
             )
-        self.causal = _arguments.flag("causal", causal)
-        self.bias = _arguments.flag("bias", bias)
-        self.batch_first = _arguments.flag("batch_first", batch_first)
-        self.dtype = _checks.as_dtype(dtype)
-        rng = _checks.as_rng(rng)
+        self.causal = checks.flag("causal", causal)
+        self.bias = checks.flag("bias", bias)
+        self.batch_first = checks.flag("batch_first", batch_first)
+        self.dtype = checks.float_dtype(dtype)
+        rng = checks.generator(rng)
         glorot = math.sqrt(6 / (E + 3 * E))
         self._params = uniform({"in_proj_weight": (3 * E, E)}, glorot, self.dtype, rng)
         if self.bias:
@@ -123,7 +123,7 @@ class MultiHeadSelfAttention(Module):
         return tape.weights if tape.layout.batched else tape.weights[0]
 
     def _forward(self, x: Any, lengths: Any) -> _Tape:
-        x = _checks.as_array("x", x, self.dtype)
+        x = checks.array("x", x, self.dtype)
         layout = Layout.of(x, "embed_dim", self.batch_first)
         if x.shape[-1] != self.embed_dim:
             raise ValueError(
@@ -148,8 +148,8 @@ class MultiHeadSelfAttention(Module):
 
     def _backward(self, tape: _Tape, dy: Any = None, wrt: Any = None) -> LayerGradients:
         layout, lengths, x, (q, k, v), weights, mixed = tape
-        wanted = _arguments.wrt(wrt, LayerGradients._fields)
-        dy = _checks.as_gradient("dy", dy, self.dtype, "the shape of y", x.shape)
+        wanted = checks.wrt(wrt, LayerGradients._fields)
+        dy = checks.gradient("dy", dy, self.dtype, "the shape of y", x.shape)
         dy = layout.cleared(dy, lengths).reshape(-1, self.embed_dim)
         dmixed = dy @ self._params["out_proj.weight"]
         dgathered = self._heads(layout, dmixed.reshape(x.shape))[0]

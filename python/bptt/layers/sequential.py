@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal, overload
 
-from .. import _arguments
+from .. import checks
 from ..results import Array
 from .container import Container, check_layer, under
 from .module import Module, RecurrentGradients, RecurrentPullback
@@ -83,7 +83,7 @@ class Sequential(Container):
         return_state : bool
             Whether to return the tuple of final states too.
         """
-        return_state = _arguments.flag("return_state", return_state)
+        return_state = checks.flag("return_state", return_state)
         y, end, _ = self._run_checked(x, state, lengths, keep=False)
         return (y, end) if return_state else y
 
@@ -108,7 +108,7 @@ class Sequential(Container):
         pullback(dy=None, dstate=None, wrt=None) returns `RecurrentGradients`, as that of
         `Recurrent.vjp` does; dstate and its field state are tuples like the state.
         """
-        return_state = _arguments.flag("return_state", return_state)
+        return_state = checks.flag("return_state", return_state)
         y, end, pullback = self._run_checked(x, state, lengths, keep=True)
         return (y, end, pullback) if return_state else (y, pullback)
 
@@ -135,7 +135,7 @@ class Sequential(Container):
         self, pullbacks: list[Any], dy: Any = None, dstate: Any = None, wrt: Any = None
     ) -> RecurrentGradients:
         dstates = self._split("dstate", dstate)
-        wanted = _arguments.wrt(wrt, RecurrentGradients._fields)
+        wanted = checks.wrt(wrt, RecurrentGradients._fields)
         fields = [self._fields(layer, wanted) for layer in self.layers]
         # Gradients go down to the first layer that has something to give, and no further.
         first = next((i for i, field in enumerate(fields) if field), len(fields))
@@ -171,7 +171,7 @@ class Sequential(Container):
             state = (None,) * count
         if not isinstance(state, tuple | list):
             raise TypeError(
-                f"{name} is {_arguments.described(state)}, must be a tuple of {count} entries, "
+                f"{name} is {checks.described(state)}, must be a tuple of {count} entries, "
                 "one for each stateful layer"
             )
         if len(state) != count:

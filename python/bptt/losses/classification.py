@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 from .reduction import as_reduction, pair, reduced
 
@@ -57,7 +57,7 @@ def cross_entropy(
        2016, arXiv:1512.00567.
     """
     counted = _Counted.of(y, target, ignore_index, reduction, lengths, batch_first)
-    smoothing = _checks.as_real("label_smoothing", label_smoothing, 0, 1)
+    smoothing = checks.real("label_smoothing", label_smoothing, 0, 1)
     logits = counted.y - counted.y.max(axis=1, keepdims=True)  # at most 0: nothing overflows
     exp = np.exp(logits)
     total = exp.sum(axis=1, keepdims=True)
@@ -154,7 +154,7 @@ def _weight(name: str, value: object, y: Array) -> Array:
     """Check weights that broadcast to y; None is 1."""
     if value is None:
         return np.ones((), y.dtype)
-    weight = _checks.as_array(name, value, y.dtype)
+    weight = checks.array(name, value, y.dtype)
     try:
         return np.broadcast_to(weight, y.shape)
     except ValueError:
@@ -182,12 +182,13 @@ class _Counted(NamedTuple):
         batch_first: object,
     ) -> _Counted:
         """Check the arguments of a loss of classes."""
-        y = _checks.as_float_array("y", y)
+        y = checks.float_array("y", y)
         if not y.ndim or not y.shape[-1]:
             raise ValueError(f"y has shape {y.shape}, must be (..., C) with C at least 1")
         *rows, C = y.shape
-        target = _checks.as_integers("target", target, "the shape of y without classes", (*rows,))
-        ignore_index = _checks.as_size("ignore_index", ignore_index, least=-(2**63))
+        target = checks.integers("target", target)
+        target = checks.shaped("target", target, "the shape of y without classes", (*rows,))
+        ignore_index = checks.size("ignore_index", ignore_index, least=-(2**63))
         reduction = as_reduction(reduction)
         counts = (target != ignore_index) & _within(lengths, batch_first, y.shape)
         row = np.flatnonzero(counts)
@@ -211,11 +212,11 @@ class _Counted(NamedTuple):
 
 def _within(lengths: object, batch_first: object, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Whether each target is within its sequence, in a shape that broadcasts to the targets'."""
-    axes = "(N, T, C)" if _arguments.flag("batch_first", batch_first) else "(T, N, C)"
+    axes = "(N, T, C)" if checks.flag("batch_first", batch_first) else "(T, N, C)"
     if lengths is None:
         return np.ones((), bool)
     if len(shape) != 3:
         raise ValueError(f"lengths is given, must be None unless y is {axes}: it is {shape}")
     T, N = shape[1::-1] if batch_first else shape[:2]
-    within = np.arange(T)[:, np.newaxis] < _arguments.lengths_within("lengths", lengths, N, T, "T")
+    within = np.arange(T)[:, np.newaxis] < checks.lengths("lengths", lengths, N, T, "T")
     return within.T if batch_first else within

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .. import _arguments, _checks
+from .. import checks
 from ..results import Array
 
 _REDUCTIONS = ("mean", "sum")
@@ -14,14 +14,14 @@ _REDUCTIONS = ("mean", "sum")
 
 def pair(y: object, target: object) -> tuple[Array, Array]:
     """Check an array and a target of its shape and dtype."""
-    y = _checks.as_float_array("y", y)
-    target = _checks.as_array("target", target, y.dtype)
-    return y, _arguments.shaped("target", target, "the shape of y", y.shape)
+    y = checks.float_array("y", y)
+    target = checks.array("target", target, y.dtype)
+    return y, checks.shaped("target", target, "the shape of y", y.shape)
 
 
 def as_reduction(value: object) -> str:
     """Check the name of a reduction."""
-    return _checks.as_choice("reduction", value, _REDUCTIONS)
+    return checks.choice("reduction", value, _REDUCTIONS)
 
 
 def reduced(losses: Array, slopes: Array, reduction: str) -> tuple[float, Array]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _checks
+from .. import checks
 from ..results import Array
 from .reduction import as_reduction, pair, reduced
 
@@ -87,7 +87,7 @@ def huber_loss(
        Statistics 35(1), 73-101, 1964.
     """
     y, target = pair(y, target)
-    delta = _checks.as_real("delta", delta, 0)
+    delta = checks.real("delta", delta, 0)
     if not delta:
         raise ValueError("delta is 0.0, must be above 0")
     reduction = as_reduction(reduction)
@@ -123,7 +123,7 @@ def smooth_l1_loss(
     .. [1] R. Girshick, "Fast R-CNN", ICCV 2015, arXiv:1504.08083.
     """
     y, target = pair(y, target)
-    beta = _checks.as_real("beta", beta, 0)
+    beta = checks.real("beta", beta, 0)
     reduction = as_reduction(reduction)
     difference = y - target
     slope = np.clip(difference / beta, -1, 1) if beta else np.sign(difference)

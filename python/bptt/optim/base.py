@@ -13,32 +13,32 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import _arguments, _checks, _core
+from .. import _core, checks
 from ..results import Array
 
 
 def _betas(name: str, value: object) -> tuple[float, float]:
     if not isinstance(value, tuple | list) or len(value) != 2:
-        raise TypeError(f"{name} is {_arguments.described(value)}, must be a pair of real numbers")
-    first, second = (_checks.as_real(f"{name}[{i}]", beta, 0, 1) for i, beta in enumerate(value))
+        raise TypeError(f"{name} is {checks.described(value)}, must be a pair of real numbers")
+    first, second = (checks.real(f"{name}[{i}]", beta, 0, 1) for i, beta in enumerate(value))
     if first == 1 or second == 1:
         raise ValueError(f"{name} is {value!r}, must be below 1")
     return first, second
 
 
-_at_least_zero = partial(_checks.as_real, low=0)
-_CHECKS: dict[str, _checks.Check] = {
+_at_least_zero = partial(checks.real, low=0)
+_CHECKS: dict[str, checks.Check] = {
     "lr": _at_least_zero,
     "momentum": _at_least_zero,
     "dampening": _at_least_zero,
     "betas": _betas,
-    "alpha": partial(_checks.as_real, low=0, high=1),
+    "alpha": partial(checks.real, low=0, high=1),
     "lr_decay": _at_least_zero,
     "initial_accumulator_value": _at_least_zero,
     "eps": _at_least_zero,
     "weight_decay": _at_least_zero,
-    "nesterov": _arguments.flag,
-    "centered": _arguments.flag,
+    "nesterov": checks.flag,
+    "centered": checks.flag,
 }
 
 
@@ -65,13 +65,10 @@ class Optimizer:
         cls._hyperparameters = tuple(inspect.signature(cls).parameters)[1:]  # all but params
 
     def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
-        if not isinstance(params, Mapping):
-            raise TypeError(
-                f"params is {_arguments.described(params)}, must be a mapping such as layer.params"
-            )
+        checks.instance("params", params, Mapping, "a mapping such as layer.params")
         names: dict[int, str] = {}
         for name, array in params.items():
-            _checks.check_live(f"params[{name!r}]", array)
+            checks.live(f"params[{name!r}]", array)
             if id(array) in names:
                 raise ValueError(
                     f"params[{name!r}] is the same array as params[{names[id(array)]!r}], "
@@ -106,7 +103,7 @@ class Optimizer:
         """
         params = self.params
         if not isinstance(grads, Mapping) or grads.keys() != params.keys():
-            _checks.check_names("grads", grads, params)
+            checks.names("grads", grads, params)
         constants = self._constants(self._steps + 1)
         gradients = [grads[name] for name in params]
         if not self._update(constants, params, gradients):
@@ -124,10 +121,10 @@ class Optimizer:
         gradients = []
         for name, array in self.params.items():
             label = f"grads[{name!r}]"
-            grad = _checks.as_array(label, grads[name], array.dtype.newbyteorder("="))
-            grad = _arguments.shaped(label, grad, "the parameter's", array.shape)
+            grad = checks.array(label, grads[name], array.dtype.newbyteorder("="))
+            grad = checks.shaped(label, grad, "the parameter's", array.shape)
             gradients.append(np.require(grad, None, ["C", "A"]))
-            _checks.check_writeable(f"params[{name!r}]", array)
+            checks.writeable(f"params[{name!r}]", array)
         copies = {name: _ready(array) for name, array in self.params.items()}
         self._kept = {
             slot: arrays and {name: _ready(array) for name, array in arrays.items()}
@@ -154,11 +151,11 @@ class Optimizer:
         slots = self._slots(new)
         kept = [slot for slot, begin in slots.items() if begin is not None]
         names = (*self._hyperparameters, "initial_lr", "steps", *kept)
-        _checks.check_names("state_dict", state_dict, names)
+        checks.names("state_dict", state_dict, names)
         initial_lr = _at_least_zero("initial_lr", state_dict["initial_lr"])
-        steps = _checks.as_size("steps", state_dict["steps"], least=0)
+        steps = checks.size("steps", state_dict["steps"], least=0)
         copies = {
-            slot: _checks.as_copies(f"state_dict[{slot!r}]", state_dict[slot], self.params)
+            slot: checks.copies(f"state_dict[{slot!r}]", state_dict[slot], self.params)
             for slot in kept
         }
         self._kept = {slot: copies.get(slot) for slot in slots}

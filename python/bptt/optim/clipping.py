@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .. import _arguments, _checks, _core
+from .. import _core, checks
 from ..results import Array
 
 
@@ -32,8 +32,8 @@ def clip_grad_norm_(grads: Mapping[str, Array], max_norm: float, norm_type: floa
         The norm before. If it is NaN, so are all gradients afterwards.
     """
     arrays = _live(grads)
-    max_norm = _checks.as_real("max_norm", max_norm, 0)
-    norm_type = _checks.as_real("norm_type", norm_type, 0)
+    max_norm = checks.real("max_norm", max_norm, 0)
+    norm_type = checks.real("norm_type", norm_type, 0)
     if not norm_type:
         raise ValueError("norm_type is 0, must be above 0")
     with np.errstate(all="ignore"):
@@ -58,7 +58,7 @@ def clip_grad_value_(grads: Mapping[str, Array], clip_value: float) -> None:
         At least 0.
     """
     arrays = _live(grads)
-    clip_value = _checks.as_real("clip_value", clip_value, 0)
+    clip_value = checks.real("clip_value", clip_value, 0)
     with np.errstate(all="ignore"):  # a bound beyond float32 becomes infinite
         for array in arrays:
             np.maximum(array, -clip_value, out=array)
@@ -67,11 +67,8 @@ def clip_grad_value_(grads: Mapping[str, Array], clip_value: float) -> None:
 
 def _live(grads: object) -> list[Array]:
     """The arrays of a mapping, all of which can be changed in place."""
-    if not isinstance(grads, Mapping):
-        raise TypeError(f"grads is {_arguments.described(grads)}, must be a mapping by name")
-    for name, array in grads.items():
-        _checks.check_live(f"grads[{name!r}]", array)
-    return list(grads.values())
+    arrays = checks.mapping("grads", grads).items()
+    return [checks.live(f"grads[{name!r}]", array) for name, array in arrays]
 
 
 def _norm(arrays: list[Array], p: float) -> float:

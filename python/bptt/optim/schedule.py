@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from .. import _arguments, _checks
+from .. import checks
 from .base import Optimizer
 
-Checks = dict[str, _checks.Check]
+Checks = dict[str, checks.Check]
 
-at_least_zero = partial(_checks.as_real, low=0)
-count = partial(_checks.as_size, least=0)
+at_least_zero = partial(checks.real, low=0)
+count = partial(checks.size, least=0)
 
 
 class Schedule:
@@ -29,11 +29,7 @@ class Schedule:
     last_epoch: int
 
     def __init__(self, optimizer: Optimizer, **arguments: Any) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"optimizer is {_arguments.described(optimizer)}, must be an optimiser of bptt"
-            )
-        self.optimizer = optimizer
+        self.optimizer = checks.instance("optimizer", optimizer, Optimizer, "an optimiser of bptt")
         for name, check in self._options().items():
             setattr(self, name, check(name, arguments[name]))
         self.last_epoch = 0
@@ -56,9 +52,9 @@ class Schedule:
 
     def _read(self, label: str, state_dict: Any) -> dict[str, Any]:
         """What is in a state dict, checked."""
-        checks = self._saved()
-        _checks.check_names(label, state_dict, checks)
-        return {name: check(name, state_dict[name]) for name, check in checks.items()}
+        saved = self._saved()
+        checks.names(label, state_dict, saved)
+        return {name: check(name, state_dict[name]) for name, check in saved.items()}
 
     def _take(self, read: dict[str, Any]) -> None:
         self._set_lr(read.pop("lr"))

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from .. import _arguments, _checks
+from .. import checks
 from .base import Optimizer
 from .schedule import Checks, EpochSchedule, Schedule, at_least_zero, count
 
-_share = partial(_checks.as_real, low=0, high=1)
+_share = partial(checks.real, low=0, high=1)
 
 
 class StepLR(EpochSchedule):
@@ -38,7 +38,7 @@ class StepLR(EpochSchedule):
         super().__init__(optimizer, step_size=step_size, gamma=gamma)
 
     def _options(self) -> Checks:
-        return {"step_size": _checks.as_size, "gamma": at_least_zero}
+        return {"step_size": checks.size, "gamma": at_least_zero}
 
     def _lr_at(self, epoch: int) -> float:
         return self.base_lr * self.gamma ** (epoch // self.step_size)
@@ -65,7 +65,7 @@ class CosineAnnealingLR(EpochSchedule):
         super().__init__(optimizer, T_max=T_max, eta_min=eta_min)
 
     def _options(self) -> Checks:
-        return {"T_max": _checks.as_size, "eta_min": at_least_zero}
+        return {"T_max": checks.size, "eta_min": at_least_zero}
 
     def _lr_at(self, epoch: int) -> float:
         share = (1 + math.cos(math.pi * epoch / self.T_max)) / 2
@@ -105,7 +105,7 @@ class LinearLR(EpochSchedule):
         return {
             "start_factor": _positive_share,
             "end_factor": _share,
-            "total_iters": _checks.as_size,
+            "total_iters": checks.size,
         }
 
     def _lr_at(self, epoch: int) -> float:
@@ -150,11 +150,8 @@ class SequentialLR(EpochSchedule):
 
     def _as_schedulers(self, name: str, value: object) -> list[EpochSchedule]:
         for i, schedule in enumerate(_entries(name, value)):
-            if not isinstance(schedule, EpochSchedule):
-                raise TypeError(
-                    f"{name}[{i}] is {_arguments.described(schedule)}, "
-                    "must be a schedule that depends on the epoch alone"
-                )
+            must = "a schedule that depends on the epoch alone"
+            checks.instance(f"{name}[{i}]", schedule, EpochSchedule, must)
             if schedule.optimizer is not self.optimizer:
                 raise ValueError(f"{name}[{i}] has another optimizer, must have this one's")
         return _entries(name, value)
@@ -162,7 +159,7 @@ class SequentialLR(EpochSchedule):
     def _as_milestones(self, name: str, value: object) -> list[int]:
         milestones, least = [], 1
         for i, epoch in enumerate(_entries(name, value)):
-            milestones.append(_checks.as_size(f"{name}[{i}]", epoch, least))
+            milestones.append(checks.size(f"{name}[{i}]", epoch, least))
             least = milestones[-1] + 1
         if len(milestones) != len(self.schedulers) - 1:
             raise ValueError(
@@ -261,7 +258,7 @@ class ReduceLROnPlateau(Schedule):
         metrics : float
             The epoch's metric, such as the validation loss. NaN is not better than anything.
         """
-        metric = _checks.as_number("metrics", metrics)
+        metric = checks.number("metrics", metrics)
         self.last_epoch += 1
         if self._is_better(metric):
             self.best = metric
@@ -288,11 +285,11 @@ class ReduceLROnPlateau(Schedule):
 
     def _options(self) -> Checks:
         return {
-            "mode": partial(_checks.as_choice, choices=("min", "max")),
+            "mode": partial(checks.choice, choices=("min", "max")),
             "factor": _below_one,
             "patience": count,
             "threshold": at_least_zero,
-            "threshold_mode": partial(_checks.as_choice, choices=("rel", "abs")),
+            "threshold_mode": partial(checks.choice, choices=("rel", "abs")),
             "cooldown": count,
             "min_lr": at_least_zero,
             "eps": at_least_zero,
@@ -300,7 +297,7 @@ class ReduceLROnPlateau(Schedule):
 
     def _saved(self) -> Checks:
         return super()._saved() | {
-            "best": _checks.as_number,
+            "best": checks.number,
             "num_bad_epochs": count,
             "cooldown_counter": count,
         }
@@ -321,6 +318,4 @@ def _below_one(name: str, value: object) -> float:
 
 
 def _entries(name: str, value: object) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise TypeError(f"{name} is {_arguments.described(value)}, must be a list")
-    return list(value)
+    return list(checks.instance(name, value, (list, tuple), "a list"))

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _arguments, _checks, functional, reference
+from .. import checks, functional, reference
 from ..layers.dropout import dropout_mask
 from ..layers.layout import Layout
 from ..layers.module import Module, RecurrentGradients, RecurrentPullback
@@ -112,17 +112,17 @@ class Recurrent(Module, Generic[State]):
         checkpoint_every: int | None = None,
     ) -> None:
         super().__init__()
-        self.input_size = _checks.as_size("input_size", input_size)
-        self.hidden_size = _checks.as_size("hidden_size", hidden_size)
-        self.num_layers = _checks.as_size("num_layers", num_layers)
-        self.bias = _arguments.flag("bias", bias)
-        self.batch_first = _arguments.flag("batch_first", batch_first)
-        self.dropout = _checks.as_real("dropout", dropout, 0, 1)
-        self.bidirectional = _arguments.flag("bidirectional", bidirectional)
-        self.dtype = _checks.as_dtype(dtype)
-        self._rng = _checks.as_rng(rng)
-        self.backend = _checks.as_choice("backend", backend, _BACKENDS)
-        self.checkpoint_every = _arguments.checkpoint_every(checkpoint_every, True)
+        self.input_size = checks.size("input_size", input_size)
+        self.hidden_size = checks.size("hidden_size", hidden_size)
+        self.num_layers = checks.size("num_layers", num_layers)
+        self.bias = checks.flag("bias", bias)
+        self.batch_first = checks.flag("batch_first", batch_first)
+        self.dropout = checks.real("dropout", dropout, 0, 1)
+        self.bidirectional = checks.flag("bidirectional", bidirectional)
+        self.dtype = checks.float_dtype(dtype)
+        self._rng = checks.generator(rng)
+        self.backend = checks.choice("backend", backend, _BACKENDS)
+        self.checkpoint_every = checks.checkpoint_every(checkpoint_every, True)
         if self.dropout and self.num_layers == 1:
             warnings.warn(
                 f"dropout acts between layers: dropout={self.dropout} does nothing with "
@@ -203,7 +203,7 @@ class Recurrent(Module, Generic[State]):
     def _forward(
         self, x: Any, state: Any, lengths: Any, keep: bool
     ) -> tuple[Array, Any, Layout, list[Cache], list[Array | None]]:
-        x = _checks.as_array("x", x, self.dtype)
+        x = checks.array("x", x, self.dtype)
         layout = Layout.of(x, "input_size", self.batch_first)
         below = layout.time_major(x)
         T, N, inputs = below.shape
@@ -229,10 +229,10 @@ class Recurrent(Module, Generic[State]):
         for layer in range(top + 1):
             above: Array | None = None
             if self.batch_first and layer == top:
-                y = _checks.empty((*x.shape[:-1], D * H), self.dtype)
+                y = checks.empty((*x.shape[:-1], D * H), self.dtype)
                 above = layout.time_major(y)
             elif D > 1:
-                above = _checks.empty((T, N, D * H), self.dtype)
+                above = checks.empty((T, N, D * H), self.dtype)
             for d in range(D):
                 k = layer * D + d
                 initial = [None if part is None else part[k] for part in states]
@@ -259,13 +259,13 @@ class Recurrent(Module, Generic[State]):
     ) -> RecurrentGradients:
         layout = tape.layout
         if dy is not None:
-            dy = _arguments.shaped(
-                "dy", _checks.as_array("dy", dy, self.dtype), "the shape of y", tape.shape
+            dy = checks.shaped(
+                "dy", checks.array("dy", dy, self.dtype), "the shape of y", tape.shape
             )
             dy = layout.time_major(dy)
         N = tape.shape[0 if layout.batch_first else 1] if layout.batched else 1
         dstates = self._split("dstate", dstate, N, layout.batched)
-        wanted = _arguments.wrt(wrt, RecurrentGradients._fields)
+        wanted = checks.wrt(wrt, RecurrentGradients._fields)
         backward = getattr(_BACKENDS[self.backend], self._backward_name)
         watch = watcher.get()
         D, H = self._directions, self.hidden_size
@@ -340,7 +340,7 @@ class Recurrent(Module, Generic[State]):
         parts = [state]
         if len(self._states) > 1:
             if not isinstance(state, tuple | list) or len(state) != len(self._states):
-                raise TypeError(f"{name} is {_arguments.described(state)}, must be a pair (h, c)")
+                raise TypeError(f"{name} is {checks.described(state)}, must be a pair (h, c)")
             parts = [*state]
         LD, H, dtype = len(self._fours), self.hidden_size, self.dtype
         shape = (LD, N, H) if batched else (LD, H)
@@ -355,7 +355,7 @@ class Recurrent(Module, Generic[State]):
         if part is None:
             return None
         axes = "(num_layers*D, N, H)" if len(shape) == 3 else "(num_layers*D, H)"
-        return _arguments.shaped(label, _checks.as_array(label, part, self.dtype), axes, shape)
+        return checks.shaped(label, checks.array(label, part, self.dtype), axes, shape)
 
     def _join(self, parts: Sequence[Sequence[Array]], batched: bool) -> Any:
         """The opposite of `_split`, from the parts of each layer and direction."""

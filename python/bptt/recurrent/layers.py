@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _arguments
+from .. import checks
 from ..results import Array
 from .base import Recurrent
 
@@ -53,8 +53,8 @@ class RNN(Recurrent[Array]):
             backend=backend,
             checkpoint_every=checkpoint_every,
         )
-        self.nonlinearity = _arguments.nonlinearity(nonlinearity)
-        self.slope = _arguments.slope(slope)
+        self.nonlinearity = checks.nonlinearity(nonlinearity)
+        self.slope = checks.slope(slope)
 
     def _options(self) -> dict[str, Any]:
         return {"nonlinearity": self.nonlinearity, "slope": self.slope}

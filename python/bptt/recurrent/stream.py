@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _arguments, _checks, _core
+from .. import _core, checks
 from ..layers.layout import Layout
 from ..results import Array
 
@@ -37,7 +37,7 @@ class Stream(_core.Stream):
         self._start(
             layer._cell,
             [[params[name].copy() if name in params else None for name in four] for four in fours],
-            _checks.as_size("batch", batch),
+            checks.size("batch", batch),
             layer._options(),
             layer.batch_first,
         )
@@ -56,7 +56,7 @@ class Stream(_core.Stream):
         gates, (rows, inputs) = {"rnn": 1, "gru": 3, "lstm": 4}[cell], first.shape
         self._layout = Layout(True, batch_first)
         self._shape = (len(weights), batch, rows // gates)
-        _checks.empty(self._shape, first.dtype)  # a MemoryError, if no memory holds a state
+        checks.empty(self._shape, first.dtype)  # a MemoryError, if no memory holds a state
         self._inputs, self._dtype, self._pair = inputs, first.dtype, cell == "lstm"
         super().__init__(cell, weights, batch, tuple(options.values()))
 
@@ -87,27 +87,23 @@ class Stream(_core.Stream):
             handler in a long call, the state is as before.
         """
         _, batch, hidden = self._shape
-        x = _checks.as_array("x", x, self._dtype)
+        x = checks.array("x", x, self._dtype)
         layout = Layout.of(x, "input_size", self._layout.batch_first)
         if not layout.batched and batch != 1:
             raise ValueError(f"x has shape {x.shape}, must have three axes, the batch is {batch}")
         below = layout.time_major(x)
+        axes = "N, T" if layout.batch_first else "T, N"
         if below.shape[1:] != (batch, self._inputs):
-            axes = "(N, T, I)" if layout.batch_first else "(T, N, I)"
             raise ValueError(
-                f"x has shape {x.shape}, must be {axes} with N = {batch} and I = {self._inputs}"
+                f"x has shape {x.shape}, must be ({axes}, I) "
+                f"with N = {batch} and I = {self._inputs}"
             )
         shape = (*x.shape[:-1], hidden)
-        if out is None:
-            out = _checks.empty(shape, self._dtype)
-        elif not isinstance(out, np.ndarray):
-            raise TypeError(f"out is {_arguments.described(out)}, must be a {self._dtype} array")
-        elif out.dtype != self._dtype:
-            raise TypeError(f"out has dtype {out.dtype}, must be {self._dtype}")
-        elif out.shape != shape:
-            raise ValueError(f"out has shape {out.shape}, must be {shape}")
-        super().steps(below, layout.time_major(out))
-        return out
+        y = checks.out(out, self._dtype, f"({axes if layout.batched else 'T'}, H)", shape)
+        if y is None:
+            y = checks.empty(shape, self._dtype)
+        super().steps(below, layout.time_major(y))
+        return y
 
     @property
     def state(self) -> Any:
@@ -124,7 +120,7 @@ class Stream(_core.Stream):
             state = (None, None)
         parts = state if self._pair else (state,)
         if not isinstance(parts, tuple | list) or len(parts) != 1 + self._pair:
-            raise TypeError(f"state is {_arguments.described(state)}, must be a pair (h, c)")
+            raise TypeError(f"state is {checks.described(state)}, must be a pair (h, c)")
         zeros = np.zeros(self._shape, self._dtype)
         self.set_state(*(zeros if part is None else part for part in parts))
 

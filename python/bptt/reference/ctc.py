@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _arguments as check
+from .. import checks
 from ..results import Array
 
 Index = NDArray[np.intp]
@@ -87,19 +87,19 @@ def ctc_loss(
     >>> round(float(np.exp(-value)), 6)
     0.75
     """
-    given = check.floats("logits", logits)
+    given = checks.float_array("logits", logits)
     if given.ndim != 3 or not given.shape[2]:
         raise ValueError(f"logits has shape {given.shape}, must be (T, N, C) with C at least 1")
     T, N, C = given.shape
-    given_targets = check.integers("targets", targets)
+    given_targets = checks.integers("targets", targets)
     padded = given_targets.ndim == 2
     if given_targets.ndim != 1 and not (padded and len(given_targets) == N):
         raise ValueError(
             f"targets has shape {given_targets.shape}, must be (N, S) with N = {N} "
             "or one target after the other in one axis"
         )
-    input_sizes = check.lengths_within("input_lengths", input_lengths, N, T, "T")
-    sizes = check.lengths_within(
+    input_sizes = checks.lengths("input_lengths", input_lengths, N, T, "T")
+    sizes = checks.lengths(
         "target_lengths",
         target_lengths,
         N,
@@ -111,11 +111,13 @@ def ctc_loss(
             f"target_lengths has the sum {sizes.sum()}, "
             f"must have the sum len(targets) = {len(given_targets)}"
         )
-    blank = check.integer("blank", blank, 0, C - 1, "0 to C-1")
-    zero_infinity = check.flag("zero_infinity", zero_infinity)
+    blank = checks.integer("blank", blank)
+    if not 0 <= blank < C:
+        raise ValueError(f"blank is {blank}, must be from 0 to C-1 = {C - 1}")
+    zero_infinity = checks.flag("zero_infinity", zero_infinity)
     rows = _labels(given_targets, sizes, C, blank)
 
-    exact = given.astype(np.float64)
+    exact = given.astype(np.float64, order="C")
     value = 0.0 if N else np.nan
     dlogits = np.zeros_like(given)
     for n, (row, length) in enumerate(zip(rows, input_sizes, strict=True)):

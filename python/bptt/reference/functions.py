@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _arguments as check
+from .. import checks
 from ..results import (
     Array,
     Cache,
@@ -191,8 +191,8 @@ def rnn_forward(
     >>> F.rnn_backward(cache, dh_n=np.ones_like(h_n), wrt=["b_ih"]).b_ih
     array([2., 2., 2., 2.])
     """
-    given = check.inputs(1, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
-    cell = cells.RNN(check.nonlinearity(nonlinearity), check.slope(slope))
+    given = _inputs(1, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
+    cell = cells.RNN(checks.nonlinearity(nonlinearity), checks.slope(slope))
     y, h_n, _, cache = _checked_forward(
         cell, given, lengths, reverse, training, checkpoint_every, out
     )
@@ -288,7 +288,7 @@ def lstm_forward(
     >>> g.w_hh.shape, g.x
     ((16, 4), None)
     """
-    given = check.inputs(4, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0)
+    given = _inputs(4, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0)
     y, h_n, c_n, cache = _checked_forward(
         cells.LSTM(), given, lengths, reverse, training, checkpoint_every, out
     )
@@ -381,7 +381,7 @@ def gru_forward(
     >>> F.gru_backward(cache, dh_n=np.ones_like(h_n)).h_0.shape
     (2, 4)
     """
-    given = check.inputs(3, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
+    given = _inputs(3, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
     y, h_n, _, cache = _checked_forward(
         cells.GRU(), given, lengths, reverse, training, checkpoint_every, out
     )
@@ -413,9 +413,62 @@ def gru_backward(
     return GRUGradients(*_checked_backward("gru", GRUGradients._fields, cache, dy, dh_n, None, wrt))
 
 
+class _Inputs(NamedTuple):
+    """The checked arrays of a forward call in native byte order, C order and w_ih's dtype."""
+
+    x: Array
+    w_ih: Array
+    w_hh: Array
+    b_ih: Array | None
+    b_hh: Array | None
+    h_0: Array | None
+    c_0: Array | None
+
+
+def _inputs(
+    gates: int,
+    x: object,
+    w_ih: object,
+    w_hh: object,
+    b_ih: object,
+    b_hh: object,
+    h_0: object,
+    c_0: object,
+) -> _Inputs:
+    """Check the arrays of a forward call; None stays None where it is allowed."""
+    weights = checks.float_array("w_ih", w_ih)
+    dtype = weights.dtype
+    x = checks.array("x", x, dtype)
+    if x.ndim != 3:
+        raise ValueError(f"x has shape {x.shape}, must be (T, N, I)")
+    rows = "H" if gates == 1 else f"{gates}*H"
+    N = x.shape[1]
+    I = x.shape[2]  # noqa: E741
+    if weights.ndim != 2 or weights.shape[1] != I or weights.shape[0] % gates or not len(weights):
+        raise ValueError(
+            f"w_ih has shape {weights.shape}, must be ({rows}, I) with I = {I} and H at least 1"
+        )
+    H = weights.shape[0] // gates
+    return _Inputs(
+        x,
+        weights,
+        checks.shaped("w_hh", checks.array("w_hh", w_hh, dtype), f"({rows}, H)", (gates * H, H)),
+        checks.optional("b_ih", b_ih, dtype, f"({rows},)", (gates * H,)),
+        checks.optional("b_hh", b_hh, dtype, f"({rows},)", (gates * H,)),
+        checks.optional("h_0", h_0, dtype, "(N, H)", (N, H)),
+        checks.optional("c_0", c_0, dtype, "(N, H)", (N, H)),
+    )
+
+
+def _check_size(T: int, N: int, H: int, dtype: checks.Float) -> None:
+    """Check that states of this size can be counted; NumPy too takes an empty axis for one."""
+    if (T + 1) * max(N, 1) * H * dtype.itemsize >= 2**63:
+        raise MemoryError(f"no memory for an array of shape {(T + 1, N, H)}")
+
+
 def _checked_forward(
     cell: cells.Cell,
-    given: check.Inputs,
+    given: _Inputs,
     lengths: object,
     reverse: object,
     training: object,
@@ -424,16 +477,17 @@ def _checked_forward(
 ) -> tuple[Array, Array, Array, Cache | None]:
     T, N, _ = given.x.shape
     H = given.w_hh.shape[1]
-    row_lengths = check.lengths(lengths, T, N)
-    backwards = check.flag("reverse", reverse)
-    keep = check.flag("training", training)
-    every = check.checkpoint_every(checkpoint_every, keep)
-    target = check.out(out, given.x.dtype, (T, N, H))
-    check.size(T, N, H, given.x.dtype)
+    row_lengths = None if lengths is None else checks.lengths("lengths", lengths, N, T, "T")
+    backwards = checks.flag("reverse", reverse)
+    keep = checks.flag("training", training)
+    every = checks.checkpoint_every(checkpoint_every, keep)
+    target = checks.out(out, given.x.dtype, "(T, N, H)", (T, N, H))
+    _check_size(T, N, H, given.x.dtype)
     if target is not None:  # the cache refers to what is given, and out may lie over it
-        given = check.Inputs._make(
+        given = _Inputs._make(
             a.copy() if a is not None and np.may_share_memory(a, target) else a for a in given
         )
+    given = _Inputs._make(a if a is None else np.require(a, requirements=("C", "A")) for a in given)
     y, h_n, c_n, cache = time.forward(
         cell, *given, lengths=row_lengths, reverse=backwards, checkpoint_every=every
     )
@@ -452,18 +506,17 @@ def _checked_backward(
     dc_n: object,
     wrt: object,
 ) -> list[Array | None]:
+    must = f"must be that of reference.{name}_forward(..., training=True)"
     if not isinstance(cache, time.Cache):
-        raise TypeError(
-            f"cache is of type {type(cache)}, must be one of bptt.reference.{name}_forward"
-        )
+        raise TypeError(f"cache is {checks.described(cache)}, {must}")
     if cache.cell.name != name:
-        raise TypeError(f"cache is of {cache.cell.name}_forward, must be of {name}_forward")
+        raise TypeError(f"cache is that of reference.{cache.cell.name}_forward, {must}")
     T = len(cache.x)
     N, H = cache.states[0].h.shape
     dtype = cache.states[0].h.dtype
-    dy = check.optional("dy", dy, dtype, "(T, N, H)", (T, N, H))
-    dh_n = check.optional("dh_n", dh_n, dtype, "(N, H)", (N, H))
-    dc_n = check.optional("dc_n", dc_n, dtype, "(N, H)", (N, H))
-    wanted = check.wrt(wrt, fields, only_named=("h",))
+    dy = checks.optional("dy", dy, dtype, "(T, N, H)", (T, N, H))
+    dh_n = checks.optional("dh_n", dh_n, dtype, "(N, H)", (N, H))
+    dc_n = checks.optional("dc_n", dc_n, dtype, "(N, H)", (N, H))
+    wanted = checks.wrt(wrt, fields, only_named=("h",))
     gradients = time.backward(cache, dy, dh_n, dc_n)._asdict()
     return [gradients[field] if field in wanted else None for field in fields]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _arguments, _checks
+from .. import checks
 from ..layers.module import Module
 from ..results import Array
 from .step import Loss
@@ -57,7 +57,7 @@ class Batches:
 
     def __init__(self, name: str, data: object, model: Module) -> None:
         if not isinstance(data, tuple | list) or len(data) != 2:
-            raise TypeError(f"{name} is {_arguments.described(data)}, must be a pair (x, target)")
+            raise TypeError(f"{name} is {checks.described(data)}, must be a pair (x, target)")
         x, target = data
         self._model_takes_lengths = model.takes_lengths
         firsts = (layer.batch_first for layer in model.modules() if hasattr(layer, "batch_first"))
@@ -73,7 +73,7 @@ class Batches:
                     f"{type(model).__name__} does not take lengths"
                 )
         else:
-            self._x = _checks.as_real_array(f"{name}[0]", x)
+            self._x = checks.real_array(f"{name}[0]", x)
             if self._x.ndim <= self._axis:
                 axes = "(N, ...)" if self._axis == 0 else "(T, N, ...)"
                 raise ValueError(f"{name}[0] has shape {self._x.shape}, must be {axes}")
@@ -154,7 +154,7 @@ class Batches:
 
     def _check_target(self, label: str, target: Any) -> None:
         if not self._per_step:
-            self._target = _checks.as_real_array(label, target)
+            self._target = checks.real_array(label, target)
             shape, axis = self._target.shape, self._y_axis
             if len(shape) <= axis or shape[axis] != self._count:
                 raise ValueError(
@@ -164,7 +164,7 @@ class Batches:
             return
         assert self._lengths is not None
         if not isinstance(target, list | tuple):
-            target = [*_checks.as_real_array(label, target)]
+            target = [*checks.real_array(label, target)]
         if len(target) != self._count:
             raise ValueError(f"{label} has {len(target)} sequences, must have N = {self._count}")
         self._targets = _as_sequences(label, target)
@@ -177,7 +177,7 @@ def _as_sequences(label: str, values: Sequence[object]) -> list[NDArray[Any]]:
     """Arrays of one dtype, and of one shape but for their first axis."""
     arrays = []
     for i, value in enumerate(values):
-        array = _checks.as_real_array(f"{label}[{i}]", value)
+        array = checks.real_array(f"{label}[{i}]", value)
         if not array.ndim:
             raise ValueError(f"{label}[{i}] is one number, must be a sequence")
         arrays.append(array)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from .. import _arguments, _checks
+from .. import checks
 from ..files import archive, runs
 from ..layers.module import Module
 from ..optim.base import Optimizer
@@ -97,18 +97,18 @@ def fit(
         model.eval()  # to try the data on it
         batches = Batches("train", train, model)
         held_out = None if valid is None else Batches("valid", valid, model)
-        epochs = _checks.as_size("epochs", epochs)
-        batch_size = _checks.as_size("batch_size", batch_size)
+        epochs = checks.size("epochs", epochs)
+        batch_size = checks.size("batch_size", batch_size)
         if schedule is not None:
             _check_schedule(schedule, optimizer, held_out)
         if clip is not None:
-            clip = _checks.as_real("clip", clip, 0)
+            clip = checks.real("clip", clip, 0)
         if patience is not None:
-            patience = _checks.as_size("patience", patience)
+            patience = checks.size("patience", patience)
             _check_valid("patience", held_out)
-        seed = _checks.as_size("seed", seed, least=0)
+        seed = checks.size("seed", seed, least=0)
         path = None if checkpoint is None else archive.as_path("checkpoint", checkpoint)
-        progress = _arguments.flag("progress", progress)
+        progress = checks.flag("progress", progress)
 
         run = Run(model, loss, optimizer, batches, held_out, batch_size, schedule, clip)
         told = run.told() | {"seed": seed}
@@ -147,12 +147,9 @@ def _modes_kept(model: Module) -> Iterator[None]:
 
 
 def _check_optimizer(model: Module, optimizer: object) -> None:
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            f"optimizer is {_arguments.described(optimizer)}, must be an optimiser of bptt"
-        )
+    its = checks.instance("optimizer", optimizer, Optimizer, "an optimiser of bptt").params
     params = model.params
-    for name, array in optimizer.params.items():
+    for name, array in its.items():
         if array is not params.get(name):
             raise ValueError(
                 f"optimizer.params[{name!r}] is not the model's, must be model.params[{name!r}]"
@@ -162,7 +159,7 @@ def _check_optimizer(model: Module, optimizer: object) -> None:
 def _check_schedule(schedule: Schedule, optimizer: Optimizer, valid: Batches | None) -> None:
     for name in ("step", "state_dict", "load_state_dict"):
         if not hasattr(schedule, name):
-            raise TypeError(f"schedule is {_arguments.described(schedule)}, must have {name}()")
+            raise TypeError(f"schedule is {checks.described(schedule)}, must have {name}()")
     if getattr(schedule, "optimizer", optimizer) is not optimizer:
         raise ValueError("schedule is of another optimiser, must be of `optimizer`")
     if wants_loss(schedule):

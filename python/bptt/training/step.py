@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, overload
 
-from .. import _arguments
+from .. import checks
 from ..layers.module import Module
 from ..results import Array
 
@@ -55,10 +55,9 @@ def value_and_grad(model: Module, loss: Loss) -> Step:
         `model.params`, for an optimiser. No gradient flows into the state that is given: handing
         the state on from chunk to chunk of a sequence is truncated back-propagation through time.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model is {_arguments.described(model)}, must be a layer of bptt")
+    checks.instance("model", model, Module, "a layer of bptt")
     if not callable(loss):
-        raise TypeError(f"loss is {_arguments.described(loss)}, must be a function f(y, target)")
+        raise TypeError(f"loss is {checks.described(loss)}, must be a function f(y, target)")
 
     def step(
         x: Array,
@@ -68,7 +67,7 @@ def value_and_grad(model: Module, loss: Loss) -> Step:
         state: Any = None,
         return_state: bool = False,
     ) -> tuple[Any, ...]:
-        return_state = _arguments.flag("return_state", return_state)
+        return_state = checks.flag("return_state", return_state)
         model._refuse_unused(state, lengths)
         y, end, pullback = model._run(x, state, lengths, keep=True)
         value, dy = loss(y, target)

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _arguments, _checks
+from .. import checks
 from ..layers.module import Module
 from ..results import Array
-from .step import Loss
+from .step import Loss, value_and_grad
 
 
 def truncated(
@@ -90,33 +90,31 @@ def truncated(
     >>> value < 1e-3
     True
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"model is {_arguments.described(model)}, must be a layer of bptt")
+    value_and_grad(model, loss)  # checks both
     parts = list(model.modules())
     if not model.stateful:
         raise ValueError(f"model is {model!r}, must have a state")
     for part in parts:
         if getattr(part, "bidirectional", False):
             raise ValueError(f"model has the layer {part!r}, must have none that is bidirectional")
-    if not callable(loss):
-        raise TypeError(f"loss is {_arguments.described(loss)}, must be a function f(y, target)")
-    x = _checks.as_real_array("x", x)
+    x = checks.real_array("x", x)
     batch_first = any(getattr(part, "batch_first", False) for part in parts)
     batched = x.ndim >= (2 if x.dtype.kind in "iu" else 3)
     axis = 1 if batch_first and batched else 0
     if x.ndim <= axis:
         raise ValueError(f"x has shape {x.shape}, must have an axis of steps")
     T = x.shape[axis]
-    target = _checks.as_real_array("target", target)
+    target = checks.real_array("target", target)
     if target.ndim <= axis or target.shape[axis] != T:
         raise ValueError(
             f"target has shape {target.shape}, must have the T = {T} steps of x on axis {axis}"
         )
-    k1 = _checks.as_size("k1", k1)
-    k2 = k1 if k2 is None else _checks.as_size("k2", k2, least=k1)
+    k1 = checks.size("k1", k1)
+    k2 = k1 if k2 is None else checks.size("k2", k2, least=k1)
     model._refuse_unused(None, lengths)
     if lengths is not None:
-        lengths = _arguments.lengths(lengths, T, x.shape[1 - axis] if batched else 1)
+        N = x.shape[1 - axis] if batched else 1
+        lengths = checks.lengths("lengths", lengths, N, T, "T")
     return _Walk(model, loss, x, target, axis, lengths).pieces(k1, k2, copy.deepcopy(state))
 
 
