@@ -14,10 +14,10 @@ namespace {
 // The arguments of a call one after the other.
 class Arguments {
  public:
-  Arguments(const py::args& given, int count, const std::string& function) : given_(given) {
+  Arguments(const py::args& given, int count, const CellInfo& cell, const char* function) : given_(given) {
     if (int(given.size()) != count)
-      type_error(function + " takes " + std::to_string(count) + " arguments, was given " +
-                 std::to_string(given.size()));
+      type_error(std::string(cell.name) + function + " takes " + std::to_string(count) +
+                 " arguments, was given " + std::to_string(given.size()));
   }
   py::handle next() { return *next(1); }
   PyObject* const* next(int count) {
@@ -75,8 +75,7 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
   const CellInfo& its = info(cell);
   const Meanings& means = meanings(cell);
   const int64_t G = its.gates;
-  Arguments arguments(given, 10 + (its.vectors > 0) + its.states + option_count(cell),
-                      std::string(its.name) + "_forward");
+  Arguments arguments(given, 10 + (its.vectors > 0) + its.states + option_count(cell), its, "_forward");
   const py::handle given_x = arguments.next(), given_w_ih = arguments.next();
   const py::dtype dtype = float_dtype(given_w_ih, "w_ih");
   py::array x = array_argument(given_x, "x", dtype, {-1, -1, -1}, "(T, N, I)");
@@ -210,15 +209,16 @@ void run_backward(const Cache& cache, const Wanted& wanted, const py::object& dy
 
 py::tuple backward(Cell cell, const py::args& given) {
   const CellInfo& its = info(cell);
-  Arguments arguments(given, 3 + its.states, std::string(its.name) + "_backward");
+  Arguments arguments(given, 3 + its.states, its, "_backward");
   const py::handle given_cache = arguments.next();
-  const std::string must =
-      std::string(", must be that of functional.") + its.name + "_forward(..., training=True)";
-  if (!py::isinstance<Cache>(given_cache)) type_error("cache is " + type_name(given_cache) + must);
+  const auto refuse = [&](const std::string& is) {
+    type_error("cache is " + is + ", must be that of functional." + its.name +
+               "_forward(..., training=True)");
+  };
+  if (!py::isinstance<Cache>(given_cache)) refuse(type_name(given_cache));
   const Cache& cache = *given_cache.cast<Cache*>();
   if (cache.problem.cell != cell)
-    type_error(std::string("cache is that of functional.") + info(cache.problem.cell).name + "_forward" +
-               must);
+    refuse(std::string("that of functional.") + info(cache.problem.cell).name + "_forward");
   const auto [T, N, I, H] = cache.problem.shape;
   const py::handle given_dy = arguments.next();
   py::object dy = py::none();

@@ -6,11 +6,8 @@
 namespace bptt {
 
 OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths)
-    : T_(T),
-      N_(N),
-      uniform_(!lengths),
-      numbers_(std::make_shared<std::vector<int64_t>>(size_t(2 * N + T + 1))) {
-  int64_t* sequence = numbers_->data();
+    : T_(T), N_(N), uniform_(!lengths), numbers_(size_t(2 * N + T + 1)) {
+  int64_t* sequence = numbers_.data();
   int64_t* length = sequence + N;
   int64_t* first_row = length + N;
   std::iota(sequence, sequence + N, int64_t(0));
@@ -27,7 +24,7 @@ OwnedSchedule::OwnedSchedule(int64_t T, int64_t N, const int64_t* lengths)
 }
 
 Schedule OwnedSchedule::view(bool reverse) const {
-  const int64_t* numbers = numbers_->data();
+  const int64_t* numbers = numbers_.data();
   return {numbers, numbers + N_, numbers + 2 * N_, uniform_, reverse, 0};
 }
 
