@@ -27,7 +27,8 @@ from bptt.losses import (
 )
 from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from bptt.optim.clipping import clip_grad_norm_, clip_grad_value_
-from bptt.recurrent.layers import GRU, LSTM, RNN
+from bptt.recurrent import layers as _recurrent
+from bptt.recurrent.layers import *  # noqa: F403  # a new cell is named there
 from bptt.recurrent.stream import Stream
 from bptt.settings import (
     free_memory,
@@ -97,9 +98,6 @@ else:
 
 
 __all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
     "SGD",
     "Activation",
     "Adagrad",
@@ -157,3 +155,4 @@ __all__ = [
     "truncated",
     "value_and_grad",
 ]
+__all__ += _recurrent.__all__

@@ -1,14 +1,9 @@
-"""Checks of the arguments of `bptt.reference`: the same rules and order as in the compiled core.
-
-Arguments are looked at in the order of the signature, each for type, rank, shape, then values; the
-first fault is raised, and its message opens with the argument's name. One thing comes before all:
-w_ih is a float32 or float64 array, because its dtype is everybody's.
-"""
+"""Checks of the arguments of `bptt.reference`: the same rules as in the compiled core."""
 
 from __future__ import annotations
 
 import numbers
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,53 +11,6 @@ from numpy.typing import NDArray
 from .results import Array
 
 NONLINEARITIES = ("tanh", "relu", "leaky_relu", "sigmoid", "identity")
-
-
-class Inputs(NamedTuple):
-    """The checked arrays of a forward call in native byte order, C order and w_ih's dtype."""
-
-    x: Array
-    w_ih: Array
-    w_hh: Array
-    b_ih: Array | None
-    b_hh: Array | None
-    h_0: Array | None
-    c_0: Array | None
-
-
-def inputs(
-    gates: int,
-    x: object,
-    w_ih: object,
-    w_hh: object,
-    b_ih: object,
-    b_hh: object,
-    h_0: object,
-    c_0: object,
-) -> Inputs:
-    """Check the arrays of a forward call; None stays None where it is allowed."""
-    weights = floats("w_ih", w_ih)
-    dtype = weights.dtype
-    x = real("x", x, dtype)
-    if x.ndim != 3:
-        raise ValueError(f"x has shape {x.shape}, must be (T, N, I)")
-    rows = "H" if gates == 1 else f"{gates}*H"
-    N = x.shape[1]
-    I = x.shape[2]  # noqa: E741
-    if weights.ndim != 2 or weights.shape[1] != I or weights.shape[0] % gates or not len(weights):
-        raise ValueError(
-            f"w_ih has shape {weights.shape}, must be ({rows}, I) with I = {I} and H at least 1"
-        )
-    H = weights.shape[0] // gates
-    return Inputs(
-        x,
-        weights,
-        shaped("w_hh", real("w_hh", w_hh, dtype), f"({rows}, H)", (gates * H, H)),
-        optional("b_ih", b_ih, dtype, f"({rows},)", (gates * H,)),
-        optional("b_hh", b_hh, dtype, f"({rows},)", (gates * H,)),
-        optional("h_0", h_0, dtype, "(N, H)", (N, H)),
-        optional("c_0", c_0, dtype, "(N, H)", (N, H)),
-    )
 
 
 def is_array(value: object) -> bool:

@@ -187,8 +187,8 @@ def recurrent_(layer: Recurrent[Any], fill: Callable[..., Array], **options: Any
         raise TypeError(f"fill is {_arguments.described(fill)}, must be a function of bptt.init")
     if "rng" in options:
         options["rng"] = _checks.as_rng(options["rng"])
-    for _, w_hh, *_ in layer._fours:
-        fill(layer.params[w_hh], gates=layer._gates, **options)
+    for names in layer._names:
+        fill(layer.params[names["w_hh"]], gates=len(layer._cell.gates), **options)
 
 
 def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
@@ -201,8 +201,8 @@ def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
         raise TypeError(f"lstm is {_arguments.described(lstm)}, must be an LSTM")
     value = _checks.as_number("value", value)
     for bias_ih, bias_hh in _biases("lstm", lstm):
-        bias_ih[1] = value
-        bias_hh[1] = 0
+        bias_ih["f"][:] = value
+        bias_hh["f"][:] = 0
 
 
 def chrono_(layer: LSTM | GRU, T_max: int, rng: Rng = None) -> None:
@@ -225,11 +225,10 @@ def chrono_(layer: LSTM | GRU, T_max: int, rng: Rng = None) -> None:
     biases, generator = _biases("layer", layer), _checks.as_rng(rng)
     for bias_ih, bias_hh in biases:
         keep = np.log(generator.uniform(1, T_max - 1, layer.hidden_size))
-        bias_ih[1] = keep
-        bias_hh[1] = 0
-        if isinstance(layer, LSTM):
-            bias_ih[0] = -keep
-            bias_hh[0] = 0
+        values = {"f": keep, "i": -keep} if isinstance(layer, LSTM) else {"z": keep}
+        for gate, value in values.items():
+            bias_ih[gate][:] = value
+            bias_hh[gate][:] = 0
 
 
 # ---- what they are made of
@@ -295,14 +294,16 @@ def _fill(array: Array, gates: int, draw: Callable[[tuple[int, ...]], Values]) -
     return array
 
 
-def _biases(name: str, layer: Recurrent[Any]) -> list[tuple[Array, Array]]:
-    """bias_ih and bias_hh of each layer and direction, seen as (gates, H)."""
+def _biases(name: str, layer: Recurrent[Any]) -> list[list[dict[str, Array]]]:
+    """bias_ih and bias_hh of each layer and direction, views (H,) by the letters of the gates."""
     if not layer.bias:
         raise ValueError(f"{name} has bias=False, must have biases")
-    pairs: list[tuple[Array, Array]] = []
-    for *_, b_ih, b_hh in layer._fours:
-        for key in (b_ih, b_hh):
+    gates = layer._cell.gates
+    pairs = []
+    for names in layer._names:
+        keys = [names["b_ih"], names["b_hh"]]
+        for key in keys:
             _checks.check_writeable(f"{name}.params[{key!r}]", layer.params[key])
-        ih, hh = layer.params[b_ih], layer.params[b_hh]
-        pairs.append((ih.reshape(layer._gates, -1), hh.reshape(layer._gates, -1)))
+        biases = [layer.params[key].reshape(len(gates), -1) for key in keys]
+        pairs.append([dict(zip(gates, blocks, strict=True)) for blocks in biases])
     return pairs
