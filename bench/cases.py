@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CELLS = ("rnn", "lstm", "gru")
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+GATES = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}  # their letters in PyTorch's order
 DIRECTIONS = ("forward", "forward+backward")
 
 

@@ -51,7 +51,7 @@ def make(case: Case, cell: str, dtype: str = "float32", seed: int = 0) -> Inputs
     """Drawn in float32 whatever the dtype, so that float64 sees exactly the same numbers."""
     t, n, i, h = case.shape
     depth = [case.num_layers, case.directions]
-    rng = np.random.default_rng([*case.shape, *depth, GATES[cell], seed])
+    rng = np.random.default_rng([*case.shape, *depth, len(GATES[cell]), seed])
 
     def normal(*shape: int) -> Array:
         return rng.standard_normal(shape, np.float32).astype(dtype)
@@ -65,10 +65,10 @@ def make(case: Case, cell: str, dtype: str = "float32", seed: int = 0) -> Inputs
         width = i if layer == 0 else case.directions * h
         for suffix in ["", "_reverse"][: case.directions]:
             end = f"_l{layer}{suffix}"
-            params[f"weight_ih{end}"] = uniform(GATES[cell] * h, width)
-            params[f"weight_hh{end}"] = uniform(GATES[cell] * h, h)
-            params[f"bias_ih{end}"] = uniform(GATES[cell] * h)
-            params[f"bias_hh{end}"] = uniform(GATES[cell] * h)
+            params[f"weight_ih{end}"] = uniform(len(GATES[cell]) * h, width)
+            params[f"weight_hh{end}"] = uniform(len(GATES[cell]) * h, h)
+            params[f"bias_ih{end}"] = uniform(len(GATES[cell]) * h)
+            params[f"bias_hh{end}"] = uniform(len(GATES[cell]) * h)
     state = (case.num_layers * case.directions, n, h)
     x = normal(t, n, i)
     if case.decaying:

@@ -60,7 +60,8 @@ def input_sizes(case: Case) -> list[int]:
 def flops(case: Case, cell: str, direction: str) -> int:
     """2*T*N*G*H*(I+H), three times that with the backward pass."""
     hidden = case.shape[3]
-    forward = sum(2 * rows(case) * GATES[cell] * hidden * (i + hidden) for i in input_sizes(case))
+    gates = len(GATES[cell]) * hidden
+    forward = sum(2 * rows(case) * gates * (i + hidden) for i in input_sizes(case))
     return forward if direction == "forward" else 3 * forward
 
 
@@ -73,14 +74,14 @@ def activations(case: Case, cell: str) -> tuple[int, int]:
 def weight_bytes(case: Case, cell: str, direction: str) -> int:
     """Bytes of weights read: w_hh at each step, w_ih once; both once more for backward."""
     steps, _, _, hidden = case.shape
-    gates = GATES[cell] * hidden
+    gates = len(GATES[cell]) * hidden
     forward = sum(ITEM * gates * (steps * hidden + inputs) for inputs in input_sizes(case))
     return forward if direction == "forward" else 2 * forward
 
 
 def weight_level(case: Case, cell: str, caches: Caches, threads: int) -> str:
     """The nearest cache that holds w_hh from step to step, each core its share of the units."""
-    size = ITEM * GATES[cell] * case.shape[3] ** 2
+    size = ITEM * len(GATES[cell]) * case.shape[3] ** 2
     if size <= threads * caches.l1:
         return "L1"
     if size <= threads * caches.l2:

@@ -13,21 +13,32 @@ from numpy.typing import NDArray
 from tolerances import KINDS, assert_close
 
 from bptt import reference
+from bptt.recurrent import cells as table
 
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell, and for the RNN its nonlinearity."""
+    """A row of the table of cells, and for the RNN its nonlinearity."""
 
     name: str
-    gates: int
-    states: str = "h"
     nonlinearity: str | None = None
 
     def __str__(self) -> str:
         return f"{self.name}-{self.nonlinearity}" if self.nonlinearity else self.name
+
+    @property
+    def row(self) -> table.Cell:
+        return table.CELLS[self.name]
+
+    @property
+    def gates(self) -> int:
+        return len(self.row.gates)
+
+    @property
+    def states(self) -> str:
+        return self.row.states
 
     @property
     def options(self) -> dict[str, Any]:
@@ -37,51 +48,50 @@ class Cell:
     @property
     def optional(self) -> tuple[str, ...]:
         """Arrays a call may leave out."""
-        return "b_ih", "b_hh", *(f"{s}_0" for s in self.states)
+        return self.row.optional
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Arrays that have a gradient."""
-        return "x", "w_ih", "w_hh", *self.optional
+        return self.row.arguments
 
     @property
     def gradients(self) -> tuple[str, ...]:
         """All that backward gives: a gradient of each of these arrays, and of h of every step."""
-        return *self.fields, "h"
+        return self.row.gradients
 
     @property
     def upstream(self) -> tuple[str, ...]:
         """Gradients that backward takes."""
-        return "dy", *(f"d{s}_n" for s in self.states)
+        return "dy", *(f"d{name}" for name in self.row.final)
 
     def shapes(self, T: int, N: int, inputs: int, H: int) -> dict[str, tuple[int, ...]]:
         """Shape of each array by name."""
-        rows = self.gates * H
         return {
-            **{"x": (T, N, inputs), "w_ih": (rows, inputs), "w_hh": (rows, H)},
-            **{"b_ih": (rows,), "b_hh": (rows,)},
-            **{f"{s}_0": (N, H) for s in self.states},
+            **{"x": (T, N, inputs)},
+            **self.row.shapes(inputs, H),
+            **dict.fromkeys(self.row.initial, (N, H)),
             **{"dy": (T, N, H)},
-            **{f"d{s}_n": (N, H) for s in self.states},
+            **{f"d{name}": (N, H) for name in self.row.final},
         }
 
     def forward(self, module: ModuleType, arguments: Mapping[str, Any]) -> Any:
         """Call the cell's forward function; arguments may have the cell's own options in them."""
-        return getattr(module, f"{self.name}_forward")(**arguments)
+        return getattr(module, self.row.forward)(**arguments)
 
     def backward(self, module: ModuleType, cache: Any, arguments: Mapping[str, Any]) -> Arrays:
         """Call the cell's backward function, for all gradients unless told, as d + name."""
         arguments = {"wrt": self.gradients, **arguments}
-        gradients = getattr(module, f"{self.name}_backward")(cache, **arguments)
+        gradients = getattr(module, self.row.backward)(cache, **arguments)
         return {f"d{name}": value for name, value in gradients._asdict().items()}
 
 
 RNNS = [
-    Cell("rnn", 1, "h", nonlinearity)
+    Cell("rnn", nonlinearity)
     for nonlinearity in ("tanh", "relu", "leaky_relu", "sigmoid", "identity")
 ]
-LSTM = Cell("lstm", 4, "hc")
-GRU = Cell("gru", 3)
+LSTM = Cell("lstm")
+GRU = Cell("gru")
 CELLS = [RNNS[0], LSTM, GRU]
 VARIANTS = [*RNNS, LSTM, GRU]
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 from test_package import MODULES
 
 API = Path(__file__).parents[1] / "docs" / "api"
-DIRECTIVE = re.compile(r"^\.\. (current|auto)?(module|class|function):: (\S+)$", re.MULTILINE)
+DIRECTIVE = re.compile(
+    r"^\.\. (current|auto)?(module|class|function):: (\S+)$(\n   :members:$)?", re.MULTILINE
+)
 
 
 def described(page: Path) -> list[str]:
     """The names that a page describes, in full."""
     module, names = "", []
-    for _, kind, name in DIRECTIVE.findall(page.read_text()):
+    for _, kind, name, members in DIRECTIVE.findall(page.read_text()):
         if kind == "module":
             module = name
+            if members:
+                names += [f"{name}.{member}" for member in import_module(name).__all__]
         else:
             names.append(name if name.startswith("bptt.") else f"{module}.{name}")
     return names

@@ -131,8 +131,8 @@ def test_the_shortest_and_the_longest_sequence_are_among_the_ragged() -> None:
 class _Moved:
     """A cell and what is added to its h after each step: moves (T, N, H), by time t."""
 
-    def __init__(self, cell: formulas.Cell, given: dict[str, Any]) -> None:
-        self.cell, self.gates, self.saved, self.cells = cell, cell.gates, cell.saved, cell.cells
+    def __init__(self, cell: formulas.Formulas, given: dict[str, Any]) -> None:
+        self.cell, self.row = cell, cell.row
         moves = given["h"]
         T, N, _ = moves.shape
         lengths = given.get("lengths", np.full(N, T))
@@ -158,7 +158,7 @@ def _forward_complex(case: Case, given: dict[str, Any]) -> Arrays:
     }
     arrays = {name: given[name].astype(complex) for name in case.cell.fields}
     options = {name: given[name] for name in ("lengths", "reverse") if name in given}
-    y, h_n, c_n, _ = recurrence.forward(_Moved(cells[case.cell.name], given), **arrays, **options)
+    y, (h_n, c_n), _ = recurrence.forward(_Moved(cells[case.cell.name], given), **arrays, **options)
     return {"dy": y.imag / STEP, "dh_n": h_n.imag / STEP, "dc_n": c_n.imag / STEP}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cases import Case
+from cases import GATES, Case
 from inputs import Array, Inputs
 from onnx import TensorProto, helper
 
-ORDER = {"rnn": [0], "lstm": [0, 3, 1, 2], "gru": [1, 0, 2]}  # ONNX's gates among PyTorch's
+ORDER = {"rnn": "h", "lstm": "iofg", "gru": "zrn"}  # of ONNX's gates, in PyTorch's letters
 OPSET, IR_VERSION = 14, 8  # old enough for every reader
 
 
@@ -60,5 +60,5 @@ def model(case: Case, cell: str, inputs: Inputs) -> bytes:
 
 def _ordered(array: Array, cell: str) -> Array:
     """Rows (G*H,...) from PyTorch's order of the gates to ONNX's."""
-    gates = np.split(array, len(ORDER[cell]))
-    return np.concatenate([gates[gate] for gate in ORDER[cell]])
+    blocks = dict(zip(GATES[cell], np.split(array, len(GATES[cell])), strict=True))
+    return np.concatenate([blocks[gate] for gate in ORDER[cell]])

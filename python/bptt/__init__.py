@@ -16,18 +16,8 @@ from bptt.layers.linear import Linear
 from bptt.layers.module import LayerGradients, Module, RecurrentGradients
 from bptt.layers.pooling import LastStep, MaxOverTime, MeanOverTime
 from bptt.layers.sequential import Sequential, summary
-from bptt.losses import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    smooth_l1_loss,
-)
-from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
-from bptt.optim.clipping import clip_grad_norm_, clip_grad_value_
-from bptt.recurrent.layers import GRU, LSTM, RNN
+from bptt.recurrent import layers as _recurrent
+from bptt.recurrent.layers import *  # noqa: F403  # a new cell is named there
 from bptt.recurrent.stream import Stream
 from bptt.settings import (
     free_memory,
@@ -47,6 +37,17 @@ if typing.TYPE_CHECKING:
     from bptt.layers.positions import SinusoidalPositions
     from bptt.layers.residual import Residual
     from bptt.layers.self_attention import MultiHeadSelfAttention
+    from bptt.losses import (
+        binary_cross_entropy_with_logits,
+        cross_entropy,
+        huber_loss,
+        l1_loss,
+        mse_loss,
+        nll_loss,
+        smooth_l1_loss,
+    )
+    from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+    from bptt.optim.clipping import clip_grad_norm_, clip_grad_value_
     from bptt.optim.schedules import (
         CosineAnnealingLR,
         LinearLR,
@@ -69,6 +70,17 @@ else:
         "layers.positions": ("SinusoidalPositions",),
         "layers.residual": ("Residual",),
         "layers.self_attention": ("MultiHeadSelfAttention",),
+        "losses": (
+            "binary_cross_entropy_with_logits",
+            "cross_entropy",
+            "huber_loss",
+            "l1_loss",
+            "mse_loss",
+            "nll_loss",
+            "smooth_l1_loss",
+        ),
+        "optim": ("SGD", "Adagrad", "Adam", "AdamW", "RMSprop"),
+        "optim.clipping": ("clip_grad_norm_", "clip_grad_value_"),
         "optim.schedules": (
             "CosineAnnealingLR",
             "LinearLR",
@@ -97,9 +109,6 @@ else:
 
 
 __all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
     "SGD",
     "Activation",
     "Adagrad",
@@ -157,3 +166,4 @@ __all__ = [
     "truncated",
     "value_and_grad",
 ]
+__all__ += _recurrent.__all__

@@ -31,7 +31,6 @@ class Stream:
     def set_state(self, *states: npt.ArrayLike) -> None: ...
     def clear(self, chosen: npt.NDArray[np.bool_]) -> None: ...
 
-def cells() -> dict[str, tuple[int, int]]: ...
 def rnn_forward(
     x: npt.ArrayLike,
     w_ih: npt.ArrayLike,
@@ -124,6 +123,7 @@ def gru_backward(
     Array | None,
     Array | None,
 ]: ...
+def cells() -> dict[str, tuple[int, int]]: ...  # gates and states of each
 def ctc_loss(
     logits: npt.ArrayLike,
     targets: npt.ArrayLike,

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from .layers.module import Module
 from .recurrent.base import Recurrent, watcher
-from .recurrent.layers import RNN
 from .results import Array, Cache
 from .training.step import Loss, value_and_grad
 
@@ -22,11 +21,6 @@ __all__ = ["Gate", "GradientFlow", "LayerFlow", "gradient_flow", "plot_gradient_
 
 Norms = NDArray[np.float64]
 Row = tuple[str, ...]  # of a table
-
-_GATES = {
-    "lstm": {"i": "sigmoid", "f": "sigmoid", "g": "tanh", "o": "sigmoid"},
-    "gru": {"r": "sigmoid", "z": "sigmoid", "n": "tanh"},
-}
 
 # Saturated are values up to the first and from the second on; NaN is no end. The lowest and the
 # highest tenth of the ranges of sigmoid and tanh: beyond, both have less than 0.36 of their
@@ -199,7 +193,7 @@ def gradient_flow(
     found: dict[str, LayerFlow] = {}  # by the name of w_hh
 
     def watch(layer: Recurrent[Any], k: int, cache: Cache, dh: Array) -> None:
-        w_hh = layer.params[layer._fours[k][1]]
+        w_hh = layer.params[layer._names[k]["w_hh"]]
         name = names[id(w_hh)]
         label = name.replace("weight_hh_", "")
         gates = _gates(layer, w_hh, cache, lengths)
@@ -274,11 +268,11 @@ def _gates(layer: Recurrent[Any], w_hh: Array, cache: Cache, lengths: Any) -> di
     T, N, G, _ = values.shape
     ends = np.full(N, T) if lengths is None else np.asarray(lengths)
     values = values[np.arange(T)[:, np.newaxis] < ends]
-    activations = {"h": layer.nonlinearity} if isinstance(layer, RNN) else _GATES[layer._cell]
     blocks = np.split(w_hh.astype(np.float64), G)
     found = {}
-    for g, (letter, activation) in enumerate(activations.items()):
-        low, high = _ENDS[activation]
+    options = layer._options()
+    for g, (letter, activation) in enumerate(layer._cell.activations.items()):
+        low, high = _ENDS[options.get(activation, activation)]
         shares = _share(values[:, g] <= low), _share(values[:, g] >= high)
         found[letter] = Gate(_radius(blocks[g]), *shares)
     return found

@@ -1,6 +1,9 @@
-"""One layer, one direction, and the CTC loss, on arrays: the compiled twin of `bptt.reference`.
+"""One layer, one direction, arrays in and arrays out, compiled; and the CTC loss.
 
-Signatures and docstrings are the reference's, which is the specification; only the speed differs.
+The forward functions return a named tuple of y, h_n, for the LSTM c_n, and cache; the backward
+functions one gradient an argument, in the arguments' order and under their names, and h, the
+gradient of h after each step. Signatures and docstrings are those of `bptt.reference`, which is the
+specification.
 """
 
 from __future__ import annotations

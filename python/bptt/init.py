@@ -181,13 +181,14 @@ def recurrent_(layer: Recurrent[Any], fill: Callable[..., Array], **options: Any
     **options
         Its other arguments. One `rng` serves all weights.
     """
-    checks.instance("layer", layer, Recurrent, "an RNN, LSTM or GRU")
+    if not isinstance(layer, Recurrent):
+        raise TypeError(f"layer is {checks.described(layer)}, must be an RNN, LSTM or GRU")
     if not callable(fill):
         raise TypeError(f"fill is {checks.described(fill)}, must be a function of bptt.init")
     if "rng" in options:
         options["rng"] = checks.generator(options["rng"])
-    for _, w_hh, *_ in layer._fours:
-        fill(layer.params[w_hh], gates=layer._gates, **options)
+    for names in layer._names:
+        fill(layer.params[names["w_hh"]], gates=len(layer._cell.gates), **options)
 
 
 def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
@@ -196,11 +197,12 @@ def forget_gate_bias_(lstm: LSTM, value: float = 1.0) -> None:
     So that it remembers at the start. Gers, Schmidhuber and Cummins (2000); Jozefowicz, Zaremba
     and Sutskever (2015) for the value 1.
     """
-    checks.instance("lstm", lstm, LSTM, "an LSTM")
+    if not isinstance(lstm, LSTM):
+        raise TypeError(f"lstm is {checks.described(lstm)}, must be an LSTM")
     value = checks.number("value", value)
     for bias_ih, bias_hh in _biases("lstm", lstm):
-        bias_ih[1] = value
-        bias_hh[1] = 0
+        bias_ih["f"][:] = value
+        bias_hh["f"][:] = 0
 
 
 def chrono_(layer: LSTM | GRU, T_max: int, rng: Rng = None) -> None:
@@ -217,16 +219,16 @@ def chrono_(layer: LSTM | GRU, T_max: int, rng: Rng = None) -> None:
         At least 2.
     rng : None, int or numpy.random.Generator
     """
-    checks.instance("layer", layer, (LSTM, GRU), "an LSTM or a GRU")
+    if not isinstance(layer, LSTM | GRU):
+        raise TypeError(f"layer is {checks.described(layer)}, must be an LSTM or a GRU")
     T_max = checks.size("T_max", T_max, least=2)
     biases, generator = _biases("layer", layer), checks.generator(rng)
     for bias_ih, bias_hh in biases:
         keep = np.log(generator.uniform(1, T_max - 1, layer.hidden_size))
-        bias_ih[1] = keep
-        bias_hh[1] = 0
-        if isinstance(layer, LSTM):
-            bias_ih[0] = -keep
-            bias_hh[0] = 0
+        values = {"f": keep, "i": -keep} if isinstance(layer, LSTM) else {"z": keep}
+        for gate, value in values.items():
+            bias_ih[gate][:] = value
+            bias_hh[gate][:] = 0
 
 
 # ---- what they are made of
@@ -292,14 +294,16 @@ def _fill(array: Array, gates: int, draw: Callable[[tuple[int, ...]], Values]) -
     return array
 
 
-def _biases(name: str, layer: Recurrent[Any]) -> list[tuple[Array, Array]]:
-    """bias_ih and bias_hh of each layer and direction, seen as (gates, H)."""
+def _biases(name: str, layer: Recurrent[Any]) -> list[list[dict[str, Array]]]:
+    """bias_ih and bias_hh of each layer and direction, views (H,) by the letters of the gates."""
     if not layer.bias:
         raise ValueError(f"{name} has bias=False, must have biases")
-    pairs: list[tuple[Array, Array]] = []
-    for *_, b_ih, b_hh in layer._fours:
-        for key in (b_ih, b_hh):
+    gates = layer._cell.gates
+    pairs = []
+    for names in layer._names:
+        keys = [names["b_ih"], names["b_hh"]]
+        for key in keys:
             checks.writeable(f"{name}.params[{key!r}]", layer.params[key])
-        ih, hh = layer.params[b_ih], layer.params[b_hh]
-        pairs.append((ih.reshape(layer._gates, -1), hh.reshape(layer._gates, -1)))
+        biases = [layer.params[key].reshape(len(gates), -1) for key in keys]
+        pairs.append([dict(zip(gates, blocks, strict=True)) for blocks in biases])
     return pairs

@@ -1,7 +1,7 @@
-"""The base of RNN, LSTM and GRU: layers and directions over the forward and backward of one cell.
+"""The base of RNN, LSTM and GRU: a stack of one cell, with parameters of its own.
 
-Letters as in `bptt.functional`, and L layers, D directions. A layer works time-major; batch_first
-and the two directions are views of the arrays that are handed in and out, not copies.
+Letters as in `stack`. A layer works time-major; batch_first and the two directions are views of the
+arrays that are handed in and out, not copies.
 """
 
 from __future__ import annotations
@@ -12,37 +12,36 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import checks, functional, reference
+from .. import _core, checks, functional, reference
 from ..layers.dropout import dropout_mask
 from ..layers.layout import Layout
 from ..layers.module import Module, RecurrentGradients, RecurrentPullback
 from ..layers.parameters import uniform
 from ..results import Array, Cache
+from . import stack
+from .cells import Cell
 from .stream import Stream
 
 State = TypeVar("State")
+_Back = Callable[[Array | None, Any, frozenset[str]], RecurrentGradients]  # of dy, dstate, wanted
 
 _BACKENDS = {"compiled": functional, "reference": reference}
+# Lengths, T and N to what functions take, checked and, where that pays, sorted.
+_SORTED: dict[str, Callable[[Any, int, int], Any]] = {
+    "compiled": _core.Lengths,
+    "reference": lambda lengths, T, N: checks.lengths("lengths", lengths, N, T, "T"),
+}
 
 # Where set, told of each layer and direction k that a pullback goes through: the recurrent layer,
 # k, its cache and dL/dh_t of all steps (T, N, H). So bptt.diagnostics sees into any container.
 watcher: ContextVar[Callable[[Recurrent[Any], int, Cache, Array], None] | None] = ContextVar(
     "watcher", default=None
 )
-
-
-class _Tape(NamedTuple):
-    """What a call keeps for its pullbacks."""
-
-    layout: Layout
-    shape: tuple[int, ...]  # of y
-    caches: list[Cache]  # (L*D), layer by layer
-    masks: list[Array | None]  # (L), dropout of each layer's y
 
 
 class Recurrent(Module, Generic[State]):
@@ -82,16 +81,10 @@ class Recurrent(Module, Generic[State]):
     stateful = True
     takes_lengths = True
 
-    _cell: ClassVar[str]
-    _gates: ClassVar[int]
-    _states: ClassVar[tuple[str, ...]] = ("h_0",)
-    _forward_name: ClassVar[str]
-    _backward_name: ClassVar[str]
+    _cell: ClassVar[Cell]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "_cell" in vars(cls):
-            cls._forward_name, cls._backward_name = f"{cls._cell}_forward", f"{cls._cell}_backward"
         if "_cell" in vars(cls) and cls.__doc__ and Recurrent.__doc__:  # there are none under -OO
             shared = inspect.cleandoc(Recurrent.__doc__).partition("\n")[2]
             cls.__doc__ = f"{inspect.cleandoc(cls.__doc__)}\n{shared}"
@@ -131,8 +124,10 @@ class Recurrent(Module, Generic[State]):
                 stacklevel=2 if type(self).__init__ is Recurrent.__init__ else 3,
             )
         self._directions = 2 if self.bidirectional else 1
-        # of each layer and direction; without biases two of the four have no array
-        self._fours = [self._four_names(k) for k in range(self.num_layers * self._directions)]
+        weights, biases = self._cell.weights, self._cell.biases
+        self._weights = [name for name in weights if self.bias or name not in biases]
+        # for each layer and direction; without biases those of biases have no array
+        self._names = [self._names_of(k) for k in range(self.num_layers * self._directions)]
         bound = 1 / math.sqrt(self.hidden_size)
         self._params = uniform(self._shapes(), bound, self.dtype, self._rng)
 
@@ -161,7 +156,8 @@ class Recurrent(Module, Generic[State]):
         TypeError, ValueError
             An argument has the wrong type, dtype, shape or values.
         """
-        return self._forward(x, state, lengths, False)[:2]
+        y, end, _ = self._forward(x, state, lengths, False)
+        return y, end
 
     def vjp(
         self, x: Array, state: State | None = None, *, lengths: Any = None
@@ -174,9 +170,9 @@ class Recurrent(Module, Generic[State]):
         It may be called more than once. It refers to x and the parameters: changing them before
         its last call is the caller's error.
         """
-        y, end, layout, caches, masks = self._forward(x, state, lengths, True)
-        tape = _Tape(layout, y.shape, caches, masks)
-        return y, end, partial(self._backward, tape)
+        y, end, back = self._forward(x, state, lengths, True)
+        assert back is not None
+        return y, end, partial(self._pullback, back, y.shape)
 
     def stream(self, batch: int = 1) -> Stream:
         """Return the layer as a stream of steps, with a zero state.
@@ -200,9 +196,21 @@ class Recurrent(Module, Generic[State]):
         """
         return Stream(self, batch)
 
+    def _pullback(
+        self,
+        back: _Back,
+        shape: tuple[int, ...],
+        dy: Any = None,
+        dstate: Any = None,
+        wrt: Any = None,
+    ) -> RecurrentGradients:
+        if dy is not None:
+            dy = checks.shaped("dy", checks.array("dy", dy, self.dtype), "the shape of y", shape)
+        return back(dy, dstate, checks.wrt(wrt, RecurrentGradients._fields))
+
     def _forward(
         self, x: Any, state: Any, lengths: Any, keep: bool
-    ) -> tuple[Array, Any, Layout, list[Cache], list[Array | None]]:
+    ) -> tuple[Array, Any, _Back | None]:
         x = checks.array("x", x, self.dtype)
         layout = Layout.of(x, "input_size", self.batch_first)
         below = layout.time_major(x)
@@ -212,137 +220,101 @@ class Recurrent(Module, Generic[State]):
                 f"x has shape {x.shape}, must have a last axis of input_size = {self.input_size}"
             )
         states = self._split("state", state, N, layout.batched)
-        D, H, top = self._directions, self.hidden_size, self.num_layers - 1
-        weight = self._params.get
-        forward = getattr(_BACKENDS[self.backend], self._forward_name)
+        if lengths is not None:
+            layout.check_lengths(lengths)
+            if len(self._names) > 1:  # once for all functions; one does it itself
+                lengths = _SORTED[self.backend](lengths, T, N)
+        functions, cell = _BACKENDS[self.backend], self._cell
+        D, H = self._directions, self.hidden_size
         options = self._options()  # only what differs from the defaults, to pass little
         options["training"] = keep
         if keep and self.checkpoint_every is not None:
             options["checkpoint_every"] = self.checkpoint_every
-        if lengths is not None:
-            layout.check_lengths(lengths)
-            options["lengths"] = lengths
-        caches: list[Cache] = []
-        masks: list[Array | None] = []
-        ends: list[Sequence[Array]] = []
-        y: Array | None = None  # a function makes its own, unless it is to lie in another way
-        for layer in range(top + 1):
-            above: Array | None = None
-            if self.batch_first and layer == top:
-                y = checks.empty((*x.shape[:-1], D * H), self.dtype)
-                above = layout.time_major(y)
-            elif D > 1:
-                above = checks.empty((T, N, D * H), self.dtype)
-            for d in range(D):
-                k = layer * D + d
-                initial = [None if part is None else part[k] for part in states]
-                if above is not None:
-                    options["out"] = above[:, :, d * H : (d + 1) * H]
-                    options["reverse"] = d == 1
-                result = forward(below, *map(weight, self._fours[k]), *initial, **options)
-                caches.append(result[-1])
-                ends.append(result[1:-1])
-            if above is None:
-                above = result[0]
-            mask = None
-            if self.dropout and self.training and layer < top:
-                mask = dropout_mask(self._rng, self.dropout, above.shape, self.dtype)
-                above *= mask
-            masks.append(mask)
-            below = above
+        masks: list[Array] = []
+        if self.dropout and self.training:
+            shape = (T, N, D * H)
+            for _ in range(self.num_layers - 1):
+                masks.append(dropout_mask(self._rng, self.dropout, shape, self.dtype))
+        y: Array | None = None
+        out: Array | None = None
+        if self.batch_first:
+            y = checks.empty((*x.shape[:-1], D * H), self.dtype)
+            out = layout.time_major(y)
+        weights = []
+        for names in self._names:
+            weights.append([*map(self._params.get, names.values())])
+        above, ends, caches = stack.forward(
+            functions, cell, below, weights, states, lengths, options, masks, out, H, D
+        )
         if y is None:
-            y = layout.given(below)
-        return y, self._join(ends, layout.batched), layout, caches, masks
+            y = layout.given(above)
+        back = partial(self._backward, layout, N, caches, masks) if keep else None
+        return y, self._join(ends, layout.batched), back
 
     def _backward(
-        self, tape: _Tape, dy: Any = None, dstate: Any = None, wrt: Any = None
+        self,
+        layout: Layout,
+        N: int,
+        caches: list[Cache],
+        masks: list[Array],
+        dy: Array | None,
+        dstate: Any,
+        wanted: frozenset[str],
     ) -> RecurrentGradients:
-        layout = tape.layout
-        if dy is not None:
-            dy = checks.shaped(
-                "dy", checks.array("dy", dy, self.dtype), "the shape of y", tape.shape
-            )
-            dy = layout.time_major(dy)
-        N = tape.shape[0 if layout.batch_first else 1] if layout.batched else 1
-        dstates = self._split("dstate", dstate, N, layout.batched)
-        wanted = checks.wrt(wrt, RecurrentGradients._fields)
-        backward = getattr(_BACKENDS[self.backend], self._backward_name)
-        watch = watcher.get()
+        functions, cell, watch = _BACKENDS[self.backend], self._cell, watcher.get()
         D, H = self._directions, self.hidden_size
-        params: dict[str, Array] = {}
-        starts: list[Sequence[Array]] = [()] * (self.num_layers * D)
-        for layer in reversed(range(self.num_layers) if wanted else ()):
-            mask = tape.masks[layer]
-            if mask is not None:
-                dy = dy * mask
-            fields = self._fields(wanted, layer)
-            if watch:
-                fields |= {"h"}
-            dx: Array | None = None
-            for d in range(D):
-                k = layer * D + d
-                g = backward(
-                    tape.caches[k],
-                    None if dy is None else dy[:, :, d * H : (d + 1) * H],
-                    *(None if final is None else final[k] for final in dstates),
-                    wrt=fields,
-                )
-                names = self._fours[k][: 4 if self.bias else 2]
-                params.update(zip(names, g[1 : 1 + len(names)], strict=True))
-                starts[k] = g[5:-1]
-                if watch:
-                    watch(self, k, tape.caches[k], g.h)
-                dx = g.x if dx is None else np.add(dx, g.x, out=dx)
-            dy = dx
-        return RecurrentGradients(
-            layout.given(dy) if "x" in wanted else None,
-            self._join(starts, layout.batched) if "state" in wanted else None,
-            {name: params[name] for name in self._params} if "params" in wanted else None,
-        )
+        dstates = self._split("dstate", dstate, N, layout.batched)
+        fields = []
+        if "params" in wanted:
+            fields += self._weights
+        if "state" in wanted:
+            fields += cell.initial
+        if "x" in wanted:
+            fields.append("x")
+        if dy is not None:
+            dy = layout.time_major(dy)
+        told = partial(watch, self) if watch else None
+        dx, found = stack.backward(functions, cell, caches, masks, dy, dstates, fields, told, H, D)
+        start = params = None
+        if "state" in wanted:
+            starts = [[g[name] for name in cell.initial] for g in found]
+            start = self._join(starts, layout.batched)
+        if "params" in wanted:
+            params = {}
+            for names, g in zip(self._names, found, strict=True):
+                for weight in self._weights:
+                    params[names[weight]] = g[weight]
+        return RecurrentGradients(None if dx is None else layout.given(dx), start, params)
 
-    def _four_names(self, k: int) -> list[str]:
-        """Names of w_ih, w_hh, b_ih and b_hh of layer and direction k."""
+    def _names_of(self, k: int) -> dict[str, str]:
+        """Names of the parameters of layer and direction k, by those of the cell's weights."""
         layer, d = divmod(k, self._directions)
         end = f"_l{layer}{'_reverse' if d else ''}"
-        return [f"{kind}{end}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        kinds = {"w": "weight", "b": "bias"}
+        return {name: f"{kinds[name[0]]}{name[1:]}{end}" for name in self._cell.weights}
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the parameters by name."""
         D, H = self._directions, self.hidden_size
-        rows = self._gates * H
         shapes: dict[str, tuple[int, ...]] = {}
-        for k in range(self.num_layers * D):
-            inputs = self.input_size if k < D else D * H
-            four = ((rows, inputs), (rows, H), (rows,), (rows,))
-            names = self._fours[k][: 4 if self.bias else 2]
-            shapes.update(zip(names, four, strict=False))
+        for k, names in enumerate(self._names):
+            of = self._cell.shapes(self.input_size if k < D else D * H, H)
+            shapes.update({names[name]: of[name] for name in self._weights})
         return shapes
 
     def _options(self) -> dict[str, Any]:
         """What else the cell's forward function takes."""
-        return {}
-
-    def _fields(self, wanted: frozenset[str], layer: int) -> frozenset[str]:
-        """The gradients that the backward function of one layer has to give."""
-        fields: list[str] = []
-        if layer > 0 or "x" in wanted:
-            fields += ["x"]
-        if "params" in wanted:
-            fields += ["w_ih", "w_hh", "b_ih", "b_hh"][: 4 if self.bias else 2]
-        if "state" in wanted:
-            fields += self._states
-        return frozenset(fields)
+        options: dict[str, Any] = {}
+        for name in self._cell.options:
+            options[name] = getattr(self, name)
+        return options
 
     def _split(self, name: str, state: Any, N: int, batched: bool) -> list[Array | None]:
         """Check a state or its gradient: one array (L*D, N, H), or None, a part of it."""
         if state is None:
-            return [None] * len(self._states)
-        parts = [state]
-        if len(self._states) > 1:
-            if not isinstance(state, tuple | list) or len(state) != len(self._states):
-                raise TypeError(f"{name} is {checks.described(state)}, must be a pair (h, c)")
-            parts = [*state]
-        LD, H, dtype = len(self._fours), self.hidden_size, self.dtype
+            return [None] * len(self._cell.states)
+        parts = self._cell.parts(name, state)
+        LD, H, dtype = len(self._names), self.hidden_size, self.dtype
         shape = (LD, N, H) if batched else (LD, H)
         for i, part in enumerate(parts):
             if type(part) is not np.ndarray or part.shape != shape or part.dtype != dtype:

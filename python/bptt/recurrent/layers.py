@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import checks
 from ..results import Array
 from .base import Recurrent
+from .cells import CELLS
+
+__all__ = ["GRU", "LSTM", "RNN"]
 
 
 class RNN(Recurrent[Array]):
@@ -20,8 +20,7 @@ class RNN(Recurrent[Array]):
     negative arguments.
     """
 
-    _cell = "rnn"
-    _gates = 1
+    _cell = CELLS["rnn"]
 
     def __init__(
         self,
@@ -53,11 +52,9 @@ class RNN(Recurrent[Array]):
             backend=backend,
             checkpoint_every=checkpoint_every,
         )
-        self.nonlinearity = checks.nonlinearity(nonlinearity)
-        self.slope = checks.slope(slope)
-
-    def _options(self) -> dict[str, Any]:
-        return {"nonlinearity": self.nonlinearity, "slope": self.slope}
+        options = self._cell.options
+        self.nonlinearity = options["nonlinearity"].check(nonlinearity)
+        self.slope = options["slope"].check(slope)
 
 
 class LSTM(Recurrent[tuple[Array, Array]]):
@@ -67,9 +64,7 @@ class LSTM(Recurrent[tuple[Array, Array]]):
     pair (h, c).
     """
 
-    _cell = "lstm"
-    _gates = 4
-    _states = ("h_0", "c_0")
+    _cell = CELLS["lstm"]
 
 
 class GRU(Recurrent[Array]):
@@ -79,5 +74,4 @@ class GRU(Recurrent[Array]):
     n = tanh(W_in x_t + b_in + r (W_hn h_(t-1) + b_hn)).
     """
 
-    _cell = "gru"
-    _gates = 3
+    _cell = CELLS["gru"]

@@ -9,6 +9,7 @@ import numpy as np
 from .. import _core, checks
 from ..layers.layout import Layout
 from ..results import Array
+from .cells import CELLS
 
 if TYPE_CHECKING:
     from .base import Recurrent
@@ -33,10 +34,13 @@ class Stream(_core.Stream):
             raise ValueError("bidirectional is True, must be False: a stream does not know the end")
         if layer.backend != "compiled":
             raise ValueError(f"backend is {layer.backend!r}, must be 'compiled' for a stream")
-        params, fours = layer.params, layer._fours
+        params = layer.params
         self._start(
-            layer._cell,
-            [[params[name].copy() if name in params else None for name in four] for four in fours],
+            layer._cell.name,
+            [
+                [params[name].copy() if name in params else None for name in names.values()]
+                for names in layer._names
+            ],
             checks.size("batch", batch),
             layer._options(),
             layer.batch_first,
@@ -53,17 +57,17 @@ class Stream(_core.Stream):
         self._made_of = (cell, weights, batch, options, batch_first)
         first = weights[0][0]
         assert first is not None
-        gates, (rows, inputs) = {"rnn": 1, "gru": 3, "lstm": 4}[cell], first.shape
+        self._cell, (rows, inputs) = CELLS[cell], first.shape
         self._layout = Layout(True, batch_first)
-        self._shape = (len(weights), batch, rows // gates)
+        self._shape = (len(weights), batch, rows // len(self._cell.gates))
         checks.empty(self._shape, first.dtype)  # a MemoryError, if no memory holds a state
-        self._inputs, self._dtype, self._pair = inputs, first.dtype, cell == "lstm"
+        self._inputs, self._dtype = inputs, first.dtype
         super().__init__(cell, weights, batch, tuple(options.values()))
 
     def __repr__(self) -> str:
-        cell, _, batch, _, _ = self._made_of
-        layers, _, hidden = self._shape
-        return f"<Stream of {cell.upper()}({self._inputs}, {hidden}, {layers}), batch={batch}>"
+        layers, batch, hidden = self._shape
+        kind = self._cell.name.upper()
+        return f"<Stream of {kind}({self._inputs}, {hidden}, {layers}), batch={batch}>"
 
     def steps(self, x: Any, out: Array | None = None) -> Array:
         """Advance by a block of T steps in one call, which keeps the interpreter lock.
@@ -112,16 +116,12 @@ class Stream(_core.Stream):
         It may be set to arrays of the same shapes, which are copied. None is zero, also in a pair.
         """
         parts = self.get_state()
-        return tuple(parts) if self._pair else parts[0]
+        return tuple(parts) if len(parts) > 1 else parts[0]
 
     @state.setter
     def state(self, state: Any) -> None:
-        if state is None and self._pair:
-            state = (None, None)
-        parts = state if self._pair else (state,)
-        if not isinstance(parts, tuple | list) or len(parts) != 1 + self._pair:
-            raise TypeError(f"state is {checks.described(state)}, must be a pair (h, c)")
         zeros = np.zeros(self._shape, self._dtype)
+        parts = self._cell.parts("state", state)
         self.set_state(*(zeros if part is None else part for part in parts))
 
     def reset(self, rows: Any = None) -> None:

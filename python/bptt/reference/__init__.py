@@ -1,25 +1,11 @@
-"""Recurrent layers, their back-propagation through time and the CTC loss, in plain NumPy.
+"""The functions of `bptt.functional` in plain NumPy: the specification of the compiled ones.
 
-The twin of `bptt.functional`: the same functions, which given the same arguments return the same
-numbers, up to rounding.
+Given the same arguments they return the same numbers, up to rounding.
 """
 
+from . import functions
 from .ctc import ctc_loss
-from .functions import (
-    gru_backward,
-    gru_forward,
-    lstm_backward,
-    lstm_forward,
-    rnn_backward,
-    rnn_forward,
-)
+from .functions import *  # noqa: F403  # a cell's functions are named in one file
 
-__all__ = [
-    "ctc_loss",
-    "gru_backward",
-    "gru_forward",
-    "lstm_backward",
-    "lstm_forward",
-    "rnn_backward",
-    "rnn_forward",
-]
+__all__ = ["ctc_loss"]
+__all__ += functions.__all__

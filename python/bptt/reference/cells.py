@@ -12,11 +12,12 @@ at real parts only, so that complex arguments give derivatives by the complex st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
+from ..recurrent.cells import CELLS, Cell
 from ..results import Array
 
 Gates = Sequence[Array]  # one array (n, H) a gate, or a saved value
@@ -32,11 +33,8 @@ class State(NamedTuple):
 Gradients = tuple[Gates, Gates, State]  # dgx, dgh and dp
 
 
-class Cell(Protocol):
-    name: ClassVar[str]
-    gates: ClassVar[int]
-    saved: ClassVar[int]  # arrays in v: none, or the activated gates and what follows them
-    cells: ClassVar[int]  # 1 with a c, else 0
+class Formulas(Protocol):
+    row: ClassVar[Cell]  # of the table; gates and v are in the order of its letters
 
     def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
         """Return s and v."""
@@ -45,13 +43,10 @@ class Cell(Protocol):
         """Return dgx, dgh and dp, the part of dp.h that comes through gh left out."""
 
 
-class RNN(Cell):
+class RNN(Formulas):
     """h = f(gx + gh); Elman (1990)."""
 
-    name = "rnn"
-    gates = 1
-    saved = 0
-    cells = 0
+    row = CELLS["rnn"]
 
     def __init__(self, nonlinearity: str, slope: float) -> None:
         self.nonlinearity = nonlinearity
@@ -89,13 +84,10 @@ class RNN(Cell):
         return (da,), (da,), State(np.zeros_like(ds.h), ds.c)  # a = gx + gh
 
 
-class LSTM(Cell):
+class LSTM(Formulas):
     """Gates i f g o; Hochreiter & Schmidhuber (1997), the forget gate from Gers et al. (2000)."""
 
-    name = "lstm"
-    gates = 4
-    saved = 4
-    cells = 1
+    row = CELLS["lstm"]
 
     def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
         i = _sigmoid(gx[0] + gh[0])
@@ -118,13 +110,10 @@ class LSTM(Cell):
         return (di, df, dg, do), (di, df, dg, do), dp
 
 
-class GRU(Cell):
+class GRU(Formulas):
     """Gates r z n; Cho et al. (2014), the reset gate r after the recurrent product q."""
 
-    name = "gru"
-    gates = 3
-    saved = 4
-    cells = 0
+    row = CELLS["gru"]
 
     def forward(self, gx: Gates, gh: Gates, p: State) -> tuple[State, Gates]:
         r = _sigmoid(gx[0] + gh[0])
@@ -147,3 +136,8 @@ class GRU(Cell):
 def _sigmoid(a: Array) -> Array:
     e = np.exp(np.where(a.real < 0, a, -a))  # at most 1: nothing overflows
     return np.where(a.real < 0, e / (1 + e), 1 / (1 + e))
+
+
+FORMULAS: dict[str, Callable[..., Formulas]] = {
+    formulas.row.name: formulas for formulas in (RNN, LSTM, GRU)
+}

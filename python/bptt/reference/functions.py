@@ -1,20 +1,14 @@
-"""Recurrent layers, their back-propagation through time and the CTC loss, in plain NumPy.
+"""The functions of `bptt.reference`: what they take and return, in words.
 
-The twin of `bptt.functional`: the same functions, which given the same arguments return the same
-numbers, up to rounding. This module checks the arguments of the layers, whose arithmetic is in
-`cells` and `time`; the loss is in `ctc`.
+They are the specification of `bptt.functional`'s, which have the same signatures and docstrings.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Collection
-from typing import NamedTuple, TypeVar
+from collections.abc import Collection
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import checks
 from ..results import (
     Array,
     Cache,
@@ -25,117 +19,20 @@ from ..results import (
     RNNForward,
     RNNGradients,
 )
-from . import cells, time
+from . import calls
+from .texts import documented
 
-_SHARED = {
-    "inputs": """
-x : array_like, shape (T, N, I)
-    Inputs, time first. T, N and I may be 0.
-w_ih : array, float32 or float64, shape (G*H, I)
-    Weights of the input. Their dtype is that of the whole call.
-w_hh : array_like, shape (G*H, H)
-    Weights of the state.
-b_ih, b_hh : array_like, shape (G*H,), optional
-    Biases of the two products, zero by default.
-h_0 : array_like, shape (N, H), optional
-    State h before the first step, zero by default.
-""",
-    "options": """
-lengths : array_like of int, shape (N,), optional
-    Number of steps of each sequence, from 0 to T in any order; T by default. What x holds past a
-    sequence's end, NaN included, reaches nothing, and y is 0 there.
-reverse : bool, default False
-    Run each sequence from its own end to t = 0.
-training : bool, default False
-    Keep what the backward pass needs in `cache`.
-checkpoint_every : int, optional
-    k, with `training` only: keep no more than the state before every k-th step, from which the
-    backward function computes the rest again, k steps at a time (Chen et al., 2016,
-    arXiv:1604.06174). Gradients are the same, bit for bit. The cache shrinks from O(T) to O(T/k);
-    the backward function takes O(k) while it runs, and the time of one more forward pass.
-    `functional` rounds k up to a multiple of max(1, 64 // N).
-out : ndarray, shape (T, N, H), optional
-    y is written here and returned as y. Must have the dtype of w_ih, be writeable and aligned and
-    have a contiguous last axis; its other strides are free.
-""",
-    "y": """
-y : array, shape (T, N, H)
-    h after each step.
-h_n : array, shape (N, H)
-    h after the last step taken (t = length-1, in reverse t = 0); h_0 where the length is 0.
-""",
-    "cache": """
-cache : Cache or None
-    For the backward function of the same name; None unless `training`.
-""",
-    "raises": """
-Raises
-------
-TypeError
-    An argument has a type or dtype it must not have; the message opens with its name. Python
-    numbers, lists, bool and integer arrays are converted to the dtype of w_ih, arrays of another
-    float dtype are not.
-ValueError
-    An argument has a shape or value it must not have; the message opens with its name.
-MemoryError
-    The result does not fit into memory.
-""",
-    "warning": """
-Warnings
---------
-The cache refers to x, the weights and the biases and need not copy them: changing them before the
-last backward call that uses it gives wrong gradients, and is the caller's error.
-""",
-    "backward": """
-The cache is not changed: the function may be called again on it. x and the weights of the forward
-call must not have been changed in between.
-
-Parameters
-----------
-cache : Cache
-    What the forward function of the same name returned with ``training=True``.
-dy : array_like, shape (T, N, H), optional
-    Gradient of y, zero by default. What it holds past a sequence's end reaches nothing.
-dh_n : array_like, shape (N, H), optional
-    Gradient of h_n, zero by default.
-""",
-    "wrt": """
-wrt : tuple, list, set or frozenset of str, optional
-    Names of the gradients to compute; the others are None. By default those of all arguments.
-    h is only computed if named.
-""",
-    "gradients": """
-    One gradient an array argument of the forward function, named like it and of its shape, also
-    where the argument was not given; None where `wrt` leaves it out. x is 0 past a sequence's end.
-    The last field, h, of shape (T, N, H), is the total gradient of the state h after each step, by
-    time t like y: dy[t], and what comes back through the steps taken after it (where that is the
-    last, dh_n). It is 0 past a sequence's end, too.
-
-Raises
-------
-TypeError
-    `cache` is not of the forward function of the same name and module, or another argument has a
-    type or dtype it must not have; the message opens with its name.
-ValueError
-    An argument has a shape or value it must not have; the message opens with its name.
-""",
-    "werbos": """
-.. [1] P. J. Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of
-   the IEEE 78(10), 1550-1560, 1990.
-""",
-}
-
-_Function = TypeVar("_Function", bound=Callable[..., object])
+__all__ = [
+    "gru_backward",
+    "gru_forward",
+    "lstm_backward",
+    "lstm_forward",
+    "rnn_backward",
+    "rnn_forward",
+]
 
 
-def _documented(function: _Function) -> _Function:
-    if function.__doc__:  # python -OO has none
-        shared = {name: text.strip("\n") for name, text in _SHARED.items()}
-        function.__doc__ = inspect.cleandoc(function.__doc__).format(**shared)
-    return function
-
-
-@_documented
+@documented
 def rnn_forward(
     x: ArrayLike,
     w_ih: ArrayLike,
@@ -191,15 +88,14 @@ def rnn_forward(
     >>> F.rnn_backward(cache, dh_n=np.ones_like(h_n), wrt=["b_ih"]).b_ih
     array([2., 2., 2., 2.])
     """
-    given = _inputs(1, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
-    cell = cells.RNN(checks.nonlinearity(nonlinearity), checks.slope(slope))
-    y, h_n, _, cache = _checked_forward(
-        cell, given, lengths, reverse, training, checkpoint_every, out
+    arrays = (x, w_ih, w_hh, b_ih, b_hh, h_0)
+    options = (lengths, reverse, training, checkpoint_every, out)
+    return RNNForward(
+        *calls.forward("rnn", arrays, *options, nonlinearity=nonlinearity, slope=slope)
     )
-    return RNNForward(y, h_n, cache)
 
 
-@_documented
+@documented
 def rnn_backward(
     cache: Cache,
     dy: ArrayLike | None = None,
@@ -223,10 +119,10 @@ def rnn_backward(
     ----------
     {werbos}
     """
-    return RNNGradients(*_checked_backward("rnn", RNNGradients._fields, cache, dy, dh_n, None, wrt))
+    return RNNGradients(*calls.backward("rnn", cache, dy, (dh_n,), wrt))
 
 
-@_documented
+@documented
 def lstm_forward(
     x: ArrayLike,
     w_ih: ArrayLike,
@@ -288,14 +184,12 @@ def lstm_forward(
     >>> g.w_hh.shape, g.x
     ((16, 4), None)
     """
-    given = _inputs(4, x, w_ih, w_hh, b_ih, b_hh, h_0, c_0)
-    y, h_n, c_n, cache = _checked_forward(
-        cells.LSTM(), given, lengths, reverse, training, checkpoint_every, out
-    )
-    return LSTMForward(y, h_n, c_n, cache)
+    arrays = (x, w_ih, w_hh, b_ih, b_hh, h_0, c_0)
+    options = (lengths, reverse, training, checkpoint_every, out)
+    return LSTMForward(*calls.forward("lstm", arrays, *options))
 
 
-@_documented
+@documented
 def lstm_backward(
     cache: Cache,
     dy: ArrayLike | None = None,
@@ -322,12 +216,10 @@ def lstm_backward(
     ----------
     {werbos}
     """
-    return LSTMGradients(
-        *_checked_backward("lstm", LSTMGradients._fields, cache, dy, dh_n, dc_n, wrt)
-    )
+    return LSTMGradients(*calls.backward("lstm", cache, dy, (dh_n, dc_n), wrt))
 
 
-@_documented
+@documented
 def gru_forward(
     x: ArrayLike,
     w_ih: ArrayLike,
@@ -381,14 +273,12 @@ def gru_forward(
     >>> F.gru_backward(cache, dh_n=np.ones_like(h_n)).h_0.shape
     (2, 4)
     """
-    given = _inputs(3, x, w_ih, w_hh, b_ih, b_hh, h_0, None)
-    y, h_n, _, cache = _checked_forward(
-        cells.GRU(), given, lengths, reverse, training, checkpoint_every, out
-    )
-    return GRUForward(y, h_n, cache)
+    arrays = (x, w_ih, w_hh, b_ih, b_hh, h_0)
+    options = (lengths, reverse, training, checkpoint_every, out)
+    return GRUForward(*calls.forward("gru", arrays, *options))
 
 
-@_documented
+@documented
 def gru_backward(
     cache: Cache,
     dy: ArrayLike | None = None,
@@ -410,113 +300,4 @@ def gru_backward(
     ----------
     {werbos}
     """
-    return GRUGradients(*_checked_backward("gru", GRUGradients._fields, cache, dy, dh_n, None, wrt))
-
-
-class _Inputs(NamedTuple):
-    """The checked arrays of a forward call in native byte order, C order and w_ih's dtype."""
-
-    x: Array
-    w_ih: Array
-    w_hh: Array
-    b_ih: Array | None
-    b_hh: Array | None
-    h_0: Array | None
-    c_0: Array | None
-
-
-def _inputs(
-    gates: int,
-    x: object,
-    w_ih: object,
-    w_hh: object,
-    b_ih: object,
-    b_hh: object,
-    h_0: object,
-    c_0: object,
-) -> _Inputs:
-    """Check the arrays of a forward call; None stays None where it is allowed."""
-    weights = checks.float_array("w_ih", w_ih)
-    dtype = weights.dtype
-    x = checks.array("x", x, dtype)
-    if x.ndim != 3:
-        raise ValueError(f"x has shape {x.shape}, must be (T, N, I)")
-    rows = "H" if gates == 1 else f"{gates}*H"
-    N = x.shape[1]
-    I = x.shape[2]  # noqa: E741
-    if weights.ndim != 2 or weights.shape[1] != I or weights.shape[0] % gates or not len(weights):
-        raise ValueError(
-            f"w_ih has shape {weights.shape}, must be ({rows}, I) with I = {I} and H at least 1"
-        )
-    H = weights.shape[0] // gates
-    return _Inputs(
-        x,
-        weights,
-        checks.shaped("w_hh", checks.array("w_hh", w_hh, dtype), f"({rows}, H)", (gates * H, H)),
-        checks.optional("b_ih", b_ih, dtype, f"({rows},)", (gates * H,)),
-        checks.optional("b_hh", b_hh, dtype, f"({rows},)", (gates * H,)),
-        checks.optional("h_0", h_0, dtype, "(N, H)", (N, H)),
-        checks.optional("c_0", c_0, dtype, "(N, H)", (N, H)),
-    )
-
-
-def _check_size(T: int, N: int, H: int, dtype: checks.Float) -> None:
-    """Check that states of this size can be counted; NumPy too takes an empty axis for one."""
-    if (T + 1) * max(N, 1) * H * dtype.itemsize >= 2**63:
-        raise MemoryError(f"no memory for an array of shape {(T + 1, N, H)}")
-
-
-def _checked_forward(
-    cell: cells.Cell,
-    given: _Inputs,
-    lengths: object,
-    reverse: object,
-    training: object,
-    checkpoint_every: object,
-    out: object,
-) -> tuple[Array, Array, Array, Cache | None]:
-    T, N, _ = given.x.shape
-    H = given.w_hh.shape[1]
-    row_lengths = None if lengths is None else checks.lengths("lengths", lengths, N, T, "T")
-    backwards = checks.flag("reverse", reverse)
-    keep = checks.flag("training", training)
-    every = checks.checkpoint_every(checkpoint_every, keep)
-    target = checks.out(out, given.x.dtype, "(T, N, H)", (T, N, H))
-    _check_size(T, N, H, given.x.dtype)
-    if target is not None:  # the cache refers to what is given, and out may lie over it
-        given = _Inputs._make(
-            a.copy() if a is not None and np.may_share_memory(a, target) else a for a in given
-        )
-    given = _Inputs._make(a if a is None else np.require(a, requirements=("C", "A")) for a in given)
-    y, h_n, c_n, cache = time.forward(
-        cell, *given, lengths=row_lengths, reverse=backwards, checkpoint_every=every
-    )
-    if target is not None:
-        target[...] = y
-        y = target
-    return y, h_n, c_n, cache if keep else None
-
-
-def _checked_backward(
-    name: str,
-    fields: tuple[str, ...],
-    cache: object,
-    dy: object,
-    dh_n: object,
-    dc_n: object,
-    wrt: object,
-) -> list[Array | None]:
-    must = f"must be that of reference.{name}_forward(..., training=True)"
-    if not isinstance(cache, time.Cache):
-        raise TypeError(f"cache is {checks.described(cache)}, {must}")
-    if cache.cell.name != name:
-        raise TypeError(f"cache is that of reference.{cache.cell.name}_forward, {must}")
-    T = len(cache.x)
-    N, H = cache.states[0].h.shape
-    dtype = cache.states[0].h.dtype
-    dy = checks.optional("dy", dy, dtype, "(T, N, H)", (T, N, H))
-    dh_n = checks.optional("dh_n", dh_n, dtype, "(N, H)", (N, H))
-    dc_n = checks.optional("dc_n", dc_n, dtype, "(N, H)", (N, H))
-    wanted = checks.wrt(wrt, fields, only_named=("h",))
-    gradients = time.backward(cache, dy, dh_n, dc_n)._asdict()
-    return [gradients[field] if field in wanted else None for field in fields]
+    return GRUGradients(*calls.backward("gru", cache, dy, (dh_n,), wrt))

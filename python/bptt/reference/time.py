@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..results import Array, LSTMGradients
-from .cells import Cell, State
+from .cells import Formulas, State
 
 Index = NDArray[np.intp]
 
@@ -71,7 +71,7 @@ class Cache(NamedTuple):
     there are several, and only the states before them are kept.
     """
 
-    cell: Cell
+    cell: Formulas
     order: Order
     x: Array  # (T, N, I) by step
     w_ih: Array
@@ -97,15 +97,16 @@ class Cache(NamedTuple):
             h (T+1, N, H), the states, h[0] being h_0; LSTM: also c (T+1, N, H); LSTM and GRU: gates
             (T, N, G, H) after their activations; GRU: also q (T, N, H) = W_hn h + b_hn.
         """
-        G = self.cell.gates
+        row = self.cell.row
+        G = len(row.gates)
         h, c, v = self.kept or advance(self, self.states[0], range(len(self.x)))[0]
         copies = {"h": h.copy()}
-        if self.cell.cells:
+        if "c" in row.states:
             copies["c"] = c.copy()
-        if self.cell.saved:
+        if row.saved:
             copies["gates"] = np.moveaxis(v[:G], 0, 2).copy()
-        if self.cell.saved > G:
-            copies["q"] = v[G].copy()
+        for letter, values in zip(row.saved[G:], v[G:], strict=True):
+            copies[letter] = values.copy()
         return copies
 
 
@@ -116,11 +117,12 @@ def advance(cache: Cache, start: State, segment: range) -> tuple[Kept, State]:
     The state is that of all N sequences. It stays what it is where a sequence has ended.
     """
     cell, order, S = cache.cell, cache.order, len(segment)
+    G = len(cell.row.gates)
     h, c = State(start.h.copy(), start.c.copy())
     kept = Kept(
         np.zeros((S + 1, *h.shape), h.dtype),
         np.zeros((S + 1, *c.shape), c.dtype),
-        np.zeros((cell.saved, S, *h.shape), h.dtype),
+        np.zeros((len(cell.row.saved), S, *h.shape), h.dtype),
     )
     kept.h[0] = h
     kept.c[0] = c
@@ -129,7 +131,7 @@ def advance(cache: Cache, start: State, segment: range) -> tuple[Kept, State]:
         gx = cache.x[s, n] @ cache.w_ih.T + cache.b_ih
         gh = h[n] @ cache.w_hh.T + cache.b_hh
         state, values = cell.forward(
-            np.split(gx, cell.gates, axis=1), np.split(gh, cell.gates, axis=1), State(h[n], c[n])
+            np.split(gx, G, axis=1), np.split(gh, G, axis=1), State(h[n], c[n])
         )
         h[n] = state.h
         c[n] = state.c
@@ -142,7 +144,7 @@ def advance(cache: Cache, start: State, segment: range) -> tuple[Kept, State]:
 
 
 def forward(
-    cell: Cell,
+    cell: Formulas,
     x: Array,
     w_ih: Array,
     w_hh: Array,
@@ -154,17 +156,17 @@ def forward(
     lengths: Index | None = None,
     reverse: bool = False,
     checkpoint_every: int | None = None,
-) -> tuple[Array, Array, Array, Cache]:
-    """Return y, h_n, c_n and the cache."""
+) -> tuple[Array, State, Cache]:
+    """Return y, the state after the last step and the cache."""
     T, N, _ = x.shape
-    G, H = cell.gates, w_hh.shape[1]
+    rows, H = w_hh.shape
     given = [a for a in (x, w_ih, w_hh, b_ih, b_hh, h_0, c_0) if a is not None]
     dtype = np.result_type(*given)
     order = Order.of(T, N, lengths, reverse)
     xs = order.by_step(x, dtype)
-    b_ih = np.zeros(G * H, dtype) if b_ih is None else b_ih
-    b_hh = np.zeros(G * H, dtype) if b_hh is None else b_hh
-    state = State(np.zeros((N, H), dtype), np.zeros((N, H * cell.cells), dtype))
+    b_ih = np.zeros(rows, dtype) if b_ih is None else b_ih
+    b_hh = np.zeros(rows, dtype) if b_hh is None else b_hh
+    state = State(np.zeros((N, H), dtype), np.zeros((N, H if "c" in cell.row.states else 0), dtype))
     state.h[...] = 0 if h_0 is None else h_0
     state.c[...] = 0 if c_0 is None else c_0
 
@@ -178,7 +180,7 @@ def forward(
         hs[segment.start : segment.stop] = kept.h[1:]
     if checkpoint_every is None:
         cache = cache._replace(kept=kept)
-    return order.by_time(hs), state.h, state.c, cache
+    return order.by_time(hs), state, cache
 
 
 @np.errstate(all="ignore")
