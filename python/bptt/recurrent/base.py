@@ -216,14 +216,15 @@ class Recurrent(Module, Generic[State]):
             raise ValueError(
                 f"x has shape {x.shape}, must have a last axis of input_size = {self.input_size}"
             )
-        states = self._split("state", state, N, layout.batched)
+        states = () if state is None else self._split("state", state, N, layout.batched)
         if lengths is not None:
             layout.check_lengths(lengths)
             if len(self._names) > 1:  # once for all functions; one checks them itself
                 lengths = _arguments.lengths(lengths, T, N)
         functions, cell = _BACKENDS[self.backend], self._cell
         D, H = self._directions, self.hidden_size
-        options = self._options()  # only what differs from the defaults, to pass little
+        # only what differs from the defaults, to pass little
+        options = self._options() if cell.options else {}
         options["training"] = keep
         if keep and self.checkpoint_every is not None:
             options["checkpoint_every"] = self.checkpoint_every
@@ -260,7 +261,7 @@ class Recurrent(Module, Generic[State]):
     ) -> RecurrentGradients:
         functions, cell, watch = _BACKENDS[self.backend], self._cell, watcher.get()
         D, H = self._directions, self.hidden_size
-        dstates = self._split("dstate", dstate, N, layout.batched)
+        dstates = () if dstate is None else self._split("dstate", dstate, N, layout.batched)
         fields = []
         if "params" in wanted:
             fields += self._weights
@@ -301,15 +302,10 @@ class Recurrent(Module, Generic[State]):
 
     def _options(self) -> dict[str, Any]:
         """What else the cell's forward function takes."""
-        options: dict[str, Any] = {}
-        for name in self._cell.options:
-            options[name] = getattr(self, name)
-        return options
+        return {name: getattr(self, name) for name in self._cell.options}
 
     def _split(self, name: str, state: Any, N: int, batched: bool) -> list[Array | None]:
         """Check a state or its gradient: one array (L*D, N, H), or None, a part of it."""
-        if state is None:
-            return [None] * len(self._cell.states)
         parts = self._cell.parts(name, state)
         LD, H, dtype = len(self._names), self.hidden_size, self.dtype
         shape = (LD, N, H) if batched else (LD, H)

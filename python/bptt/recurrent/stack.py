@@ -38,7 +38,7 @@ def forward(
     cell : Cell
     x : array (T, N, I)
     weights : for each k, the arrays of `cell.weights`, in that order
-    states : for each of `cell.initial`, an array (L*D, N, H) or None
+    states : for each of `cell.initial`, an array (L*D, N, H) or None; or nothing, for zeros
     lengths : array of int (N,) or None
     options : dict
         The other arguments of the forward function; what differs from k to k is written into it.
@@ -67,9 +67,9 @@ def forward(
             if y is not None:
                 options["out"] = y[:, :, d * H : (d + 1) * H]
                 options["reverse"] = d == 1
-            arrays = [*weights[k]]
-            for state in states:
-                arrays.append(None if state is None else state[k])
+            arrays = weights[k]
+            if states:
+                arrays = [*arrays, *[None if state is None else state[k] for state in states]]
             result = function(x, *arrays, **options)
             *end, cache = cell.kept_of(result)
             ends.append(end)
@@ -102,7 +102,7 @@ def backward(
         As in the forward call.
     caches : of the forward call
     dy : array (T, N, D*H) or None
-    dstates : for each of `cell.final`, the gradient (L*D, N, H) or None
+    dstates : for each of `cell.final`, the gradient (L*D, N, H) or None; or nothing, for zeros
     wanted : names
         Which of `cell.arguments` are to have a gradient; "x" is that of the first layer.
     watch : callable or None
@@ -125,8 +125,8 @@ def backward(
         for d in range(D):
             k = layer * D + d
             given = [None if dy is None else dy[:, :, d * H : (d + 1) * H]]
-            for state in dstates:
-                given.append(None if state is None else state[k])
+            if dstates:
+                given += [None if state is None else state[k] for state in dstates]
             g = found[k] = function(caches[k], *given, wrt=fields)._asdict()
             dx_d, dh = g.pop("x"), g.pop("h")  # are not to outlive their use
             if watch:
