@@ -148,3 +148,8 @@ def test_an_order_and_its_opposite() -> None:
     onnx = [blocks[i] for i in row.order("iofc")]
     assert onnx == list("iofg")
     assert [onnx[i] for i in row.order(row.gates, "iofc")] == blocks
+
+
+def test_the_compiled_table_is_the_same() -> None:
+    expected = {row.name: (len(row.gates), len(row.states)) for row in TABLE}
+    assert bptt._core.cells() == expected

@@ -121,6 +121,7 @@ def gru_backward(
     Array | None,
     Array | None,
 ]: ...
+def cells() -> dict[str, tuple[int, int]]: ...  # gates and states of each
 def ctc_loss(
     logits: npt.ArrayLike,
     targets: npt.ArrayLike,
