@@ -1,5 +1,5 @@
 // Connectionist temporal classification: how improbable a network's outputs make a target, and the gradient.
-// The specification is python/bptt/_ctc.py. Nothing here knows Python.
+// The specification is python/bptt/reference/ctc.py. Nothing here knows Python.
 //
 // Axes: T steps, N sequences, C classes. S is the number of a target's labels.
 #pragma once

@@ -21,8 +21,10 @@ cmake -S . -B "$BUILD/cmake" -G Ninja -DCMAKE_BUILD_TYPE=Debug \
   -DPython_EXECUTABLE="$python" -Dpybind11_DIR="$("$python" -m pybind11 --cmakedir)"
 cmake --build "$BUILD/cmake"
 rm -rf "$BUILD/python"
-mkdir -p "$BUILD/python/bptt"
-cp python/bptt/*.py python/bptt/*.pyi python/bptt/py.typed "$BUILD"/cmake/_core*.so "$BUILD/python/bptt/"
+mkdir -p "$BUILD/python"
+cp -r python/bptt "$BUILD/python/"
+rm -f "$BUILD"/python/bptt/_core*.so
+cp "$BUILD"/cmake/_core*.so "$BUILD/python/bptt/"
 
 # The sanitizers' libraries must be loaded before Python. Python and NumPy never free all they have, so no
 # leaks are looked for. Sizes beyond memory are to fail as ever.

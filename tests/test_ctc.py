@@ -21,7 +21,8 @@ from processes import finish, start
 from tolerances import assert_close, assert_same_bits
 
 import bptt
-from bptt import _core, _ctc, functional
+from bptt import _core, functional
+from bptt.reference import ctc
 
 Floats = NDArray[np.floating[Any]]
 
@@ -188,7 +189,7 @@ def truth(arguments: dict[str, Any]) -> tuple[float, NDArray[np.float64]]:
     logits = arguments["logits"].astype(np.longdouble)
     losses, gradients = zip(
         *(
-            _ctc.sequence_loss(logits[:, n], target, arguments["blank"])
+            ctc.sequence_loss(logits[:, n], target, arguments["blank"])
             for n, target in enumerate(arguments["targets"])
         ),
         strict=True,
@@ -363,7 +364,7 @@ def test_arguments_are_left_alone_and_nothing_is_shared(impl):
 
 
 def test_the_example_in_the_docstring_runs():
-    assert doctest.testmod(_ctc) == (0, 4)
+    assert doctest.testmod(ctc) == (0, 4)
 
 
 LARGE = np.array([[2**64 - 1, 1, 1], [1, 1, 1]], np.uint64)

@@ -18,8 +18,8 @@ from parity import assert_close, assert_same, normal, numbers
 from processes import finish, start
 
 import bptt
-from bptt import _archive, _checkpoint
-from bptt._batching import Batches
+from bptt.files import archive, runs
+from bptt.training.batches import Batches
 
 mean_squares = bptt.mse_loss
 fit = functools.partial(bptt.fit, progress=False)
@@ -107,7 +107,7 @@ def everything(model, optimizer, history=None):
     """All bits of a run, as text."""
     arrays = {}
     state = (model.state_dict(), optimizer.state_dict(), history and history._asdict())
-    tree = _checkpoint._without_arrays("run", state, arrays)
+    tree = runs._without_arrays("run", state, arrays)
     return repr((tree, {name: array.tobytes() for name, array in arrays.items()}))
 
 
@@ -399,7 +399,7 @@ def test_after_an_interruption_all_is_as_after_the_last_whole_epoch(tmp_path, er
         fit(model, Interrupted(error, n), optimizer, *data, epochs=4, **options)
     whole = (n - 1) // 7
     assert schedule.epochs == whole
-    _, arrays = _archive.read(path, "checkpoint")
+    _, arrays = archive.read(path, "checkpoint")
     saved = {name.removeprefix("state/model/"): array for name, array in arrays.items()}
     assert_same(model.state_dict(), {name: saved[name] for name in model.params})
     if whole:
@@ -542,7 +542,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tmp_path):
         assert (code, err) in ((-signal.SIGKILL, ""), (0, ""))
         killed += code != 0
         if path.exists():
-            _archive.read(path, "checkpoint")
+            archive.read(path, "checkpoint")
     assert killed >= 4
     (code, out, err), (_, expected, _) = finish(started(str(path)), 60), finish(reference, 60)
     assert (code, err) == (0, "")

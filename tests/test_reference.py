@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tolerances import assert_close
 
-from bptt import _recurrence as recurrence
 from bptt import reference
+from bptt.reference import cells as formulas
+from bptt.reference import time as recurrence
 
 STEP = 1e-30  # of the complex step: nothing is subtracted, so it may be tiny
 
@@ -130,7 +131,7 @@ def test_the_shortest_and_the_longest_sequence_are_among_the_ragged() -> None:
 class _Moved:
     """A cell and what is added to its h after each step: moves (T, N, H), by time t."""
 
-    def __init__(self, cell: recurrence.Cell, given: dict[str, Any]) -> None:
+    def __init__(self, cell: formulas.Cell, given: dict[str, Any]) -> None:
         self.cell, self.gates, self.saved, self.cells = cell, cell.gates, cell.saved, cell.cells
         moves = given["h"]
         T, N, _ = moves.shape
@@ -144,16 +145,16 @@ class _Moved:
             for s in range(T)
         )
 
-    def forward(self, gx: recurrence.Gates, gh: recurrence.Gates, p: recurrence.State) -> Any:
+    def forward(self, gx: formulas.Gates, gh: formulas.Gates, p: formulas.State) -> Any:
         s, v = self.cell.forward(gx, gh, p)
         return s._replace(h=s.h + next(self.steps)), v
 
 
 def _forward_complex(case: Case, given: dict[str, Any]) -> Arrays:
     cells = {
-        "rnn": recurrence.RNN(case.cell.nonlinearity, 0.2),
-        "lstm": recurrence.LSTM(),
-        "gru": recurrence.GRU(),
+        "rnn": formulas.RNN(case.cell.nonlinearity, 0.2),
+        "lstm": formulas.LSTM(),
+        "gru": formulas.GRU(),
     }
     arrays = {name: given[name].astype(complex) for name in case.cell.fields}
     options = {name: given[name] for name in ("lengths", "reverse") if name in given}
@@ -239,7 +240,7 @@ def test_the_slope_at_the_kink(nonlinearity: str, slope: float) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sigmoid_overflows_nowhere(dtype: type) -> None:
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        values = recurrence._sigmoid(np.array([-np.inf, -1e4, -0.0, 0.0, 1e4, np.inf], dtype))
+        values = formulas._sigmoid(np.array([-np.inf, -1e4, -0.0, 0.0, 1e4, np.inf], dtype))
     assert values.tolist() == [0, 0, 0.5, 0.5, 1, 1]
     assert values.dtype == dtype
 
@@ -247,7 +248,7 @@ def test_sigmoid_overflows_nowhere(dtype: type) -> None:
 def test_sigmoid_keeps_its_small_values() -> None:
     a = np.array([-5.0, -40.0, -700.0])
     expected = np.exp(a) / (1 + np.exp(a))
-    np.testing.assert_allclose(recurrence._sigmoid(a), expected, rtol=1e-15)
+    np.testing.assert_allclose(formulas._sigmoid(a), expected, rtol=1e-15)
 
 
 @every_variant
@@ -255,7 +256,7 @@ def test_float32_stays_float32_inside(cell: Cell) -> None:
     """A step that computes in float64 and rounds at the end would hide in the results."""
     given, upstream = Case(cell, dtype="float32").problem()
     cache = cell.forward(reference, {**given, "training": True}).cache
-    p, s = (recurrence.State(cache.kept.h[k], cache.kept.c[k]) for k in (0, 1))
+    p, s = (formulas.State(cache.kept.h[k], cache.kept.c[k]) for k in (0, 1))
     gates = [upstream["dh_n"]] * cell.gates
     state, values = cache.cell.forward(gates, gates, p)
     dgx, dgh, dp = cache.cell.backward(s, p, s, list(cache.kept.v[:, 0]))

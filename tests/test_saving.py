@@ -12,8 +12,8 @@ import pytest
 from parity import assert_same, normal, random_call, results, torch_twin
 
 import bptt
-from bptt import _archive, saving
-from bptt.module import LayerGradients, Module
+from bptt.files import archive, models
+from bptt.layers.module import LayerGradients, Module
 
 # At least one of each class, and each argument away from its default somewhere.
 LAYERS = [
@@ -76,7 +76,7 @@ def peak_of(function):
 
 def test_each_class_of_layer_is_tried_here():
     tried = {type(layer).__name__ for layer in LAYERS}
-    assert tried == saving._own_classes().keys(), "add the layer to LAYERS"
+    assert tried == models._own_classes().keys(), "add the layer to LAYERS"
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
@@ -201,7 +201,7 @@ def test_a_failed_save_leaves_all_as_it_was(path, monkeypatch, error, place):
 
     if place == "write":
         monkeypatch.setitem(
-            _archive._WRITERS, path.suffix, lambda file, *_: (file.write(b"half"), fail())
+            archive._WRITERS, path.suffix, lambda file, *_: (file.write(b"half"), fail())
         )
     else:
         monkeypatch.setattr(os, place, fail)

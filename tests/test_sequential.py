@@ -9,7 +9,7 @@ from parity import assert_close, assert_gradients, assert_same, normal
 
 import bptt
 from bptt import reference
-from bptt.module import Module, RecurrentGradients
+from bptt.layers.module import Module, RecurrentGradients
 
 
 def two_recurrent(backend="reference", **kwargs):

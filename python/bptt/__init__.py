@@ -9,16 +9,26 @@ import typing
 
 from bptt import functional, reference
 from bptt._core import __version__
-from bptt.classification import binary_cross_entropy_with_logits, cross_entropy, nll_loss
-from bptt.clipping import clip_grad_norm_, clip_grad_value_
 from bptt.functional import ctc_loss
-from bptt.layers import Activation, Dropout, Linear
-from bptt.losses import huber_loss, l1_loss, mse_loss, smooth_l1_loss
-from bptt.module import LayerGradients, Module, RecurrentGradients
+from bptt.layers.activation import Activation
+from bptt.layers.dropout import Dropout
+from bptt.layers.linear import Linear
+from bptt.layers.module import LayerGradients, Module, RecurrentGradients
+from bptt.layers.pooling import LastStep, MaxOverTime, MeanOverTime
+from bptt.layers.sequential import Sequential, summary
+from bptt.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from bptt.optim import SGD, Adagrad, Adam, AdamW, RMSprop
-from bptt.pooling import LastStep, MaxOverTime, MeanOverTime
-from bptt.recurrent import GRU, LSTM, RNN
-from bptt.sequential import Sequential, summary
+from bptt.optim.clipping import clip_grad_norm_, clip_grad_value_
+from bptt.recurrent.layers import GRU, LSTM, RNN
+from bptt.recurrent.stream import Stream
 from bptt.settings import (
     free_memory,
     get_num_threads,
@@ -26,50 +36,49 @@ from bptt.settings import (
     set_num_threads,
     show_config,
 )
-from bptt.stream import Stream
-from bptt.training import value_and_grad
+from bptt.training.step import value_and_grad
 
 if typing.TYPE_CHECKING:
     from bptt import diagnostics, init
-    from bptt._run import History
-    from bptt.attention import AttentionGradients, BahdanauAttention, LuongAttention
-    from bptt.embedding import Embedding
-    from bptt.fitting import fit
-    from bptt.norm import LayerNorm
-    from bptt.positions import SinusoidalPositions
-    from bptt.residual import Residual
-    from bptt.saving import load, save
-    from bptt.schedules import (
+    from bptt.files.models import load, save
+    from bptt.layers.attention import AttentionGradients, BahdanauAttention, LuongAttention
+    from bptt.layers.embedding import Embedding
+    from bptt.layers.norm import LayerNorm
+    from bptt.layers.positions import SinusoidalPositions
+    from bptt.layers.residual import Residual
+    from bptt.layers.self_attention import MultiHeadSelfAttention
+    from bptt.optim.schedules import (
         CosineAnnealingLR,
         LinearLR,
         ReduceLROnPlateau,
         SequentialLR,
         StepLR,
     )
-    from bptt.self_attention import MultiHeadSelfAttention
-    from bptt.truncation import truncated
+    from bptt.training.fit import fit
+    from bptt.training.run import History
+    from bptt.training.truncation import truncated
 else:
     # Imported when first used: importing bptt takes little longer than importing NumPy.
     _LATER = {
-        "_run": ("History",),
-        "attention": ("AttentionGradients", "BahdanauAttention", "LuongAttention"),
         "diagnostics": (),
-        "embedding": ("Embedding",),
-        "fitting": ("fit",),
+        "files.models": ("load", "save"),
         "init": (),
-        "norm": ("LayerNorm",),
-        "positions": ("SinusoidalPositions",),
-        "residual": ("Residual",),
-        "saving": ("load", "save"),
-        "schedules": (
+        "layers.attention": ("AttentionGradients", "BahdanauAttention", "LuongAttention"),
+        "layers.embedding": ("Embedding",),
+        "layers.norm": ("LayerNorm",),
+        "layers.positions": ("SinusoidalPositions",),
+        "layers.residual": ("Residual",),
+        "layers.self_attention": ("MultiHeadSelfAttention",),
+        "optim.schedules": (
             "CosineAnnealingLR",
             "LinearLR",
             "ReduceLROnPlateau",
             "SequentialLR",
             "StepLR",
         ),
-        "self_attention": ("MultiHeadSelfAttention",),
-        "truncation": ("truncated",),
+        "training.fit": ("fit",),
+        "training.run": ("History",),
+        "training.truncation": ("truncated",),
     }
 
     def __getattr__(name):

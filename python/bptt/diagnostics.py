@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._rnn_base import Recurrent, watcher
-from .module import Module
-from .recurrent import RNN
+from .layers.module import Module
+from .recurrent.base import Recurrent, watcher
+from .recurrent.layers import RNN
 from .results import Array, Cache
-from .training import Loss, value_and_grad
+from .training.step import Loss, value_and_grad
 
 __all__ = ["Gate", "GradientFlow", "LayerFlow", "gradient_flow", "plot_gradient_flow"]
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arguments, _checks
-from ._rnn_base import Recurrent
-from .recurrent import GRU, LSTM
+from .recurrent.base import Recurrent
+from .recurrent.layers import GRU, LSTM
 from .results import Array
 
 Rng: TypeAlias = "int | np.random.Generator | None"  # a string: numpy.random is slow to import

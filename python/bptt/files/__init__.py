@@ -1,0 +1,1 @@
+"""Files of arrays, and the models and runs in them."""

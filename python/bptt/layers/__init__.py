@@ -1,0 +1,1 @@
+"""What all layers are, containers of layers, and the layers without a recurrence."""

@@ -1,0 +1,73 @@
+"""The layer of an elementwise nonlinearity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _arguments, _checks
+from ..results import Array
+from .module import LayerGradients, Module, Pullback
+
+_FIELDS = LayerGradients._fields
+
+
+class Activation(Module):
+    """An elementwise nonlinearity.
+
+    Parameters
+    ----------
+    nonlinearity : {"tanh", "relu", "leaky_relu", "sigmoid"}
+    slope : float
+        Of leaky_relu for x <= 0, at least 0. relu'(0) = 0 and leaky_relu'(0) = slope.
+    """
+
+    def __init__(self, nonlinearity: str, slope: float = 0.01) -> None:
+        super().__init__()
+        choices = ("tanh", "relu", "leaky_relu", "sigmoid")
+        self.nonlinearity = _checks.as_choice("nonlinearity", nonlinearity, choices)
+        self.slope = _arguments.slope(slope)
+
+    def __repr__(self) -> str:
+        slope = f", slope={self.slope}" if self.nonlinearity == "leaky_relu" else ""
+        return f"Activation({self.nonlinearity!r}{slope})"
+
+    def __call__(self, x: Array) -> Array:
+        """Return y in the shape and dtype of x, a float32 or float64 array."""
+        x = _checks.as_float_array("x", x)
+        match self.nonlinearity:
+            case "tanh":
+                return np.tanh(x)
+            case "relu":
+                return np.maximum(x, 0)
+            case "leaky_relu":
+                return np.maximum(x, 0) + self.slope * np.minimum(x, 0)
+            case _:
+                e = np.exp(-np.abs(x))  # at most 1: nothing overflows
+                return np.asarray(np.where(x < 0, e, 1) / (1 + e))
+
+    def vjp(self, x: Array) -> tuple[Array, Pullback]:
+        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
+        y = self(x)
+        derivative = self._derivative(y)  # kept instead of y, which is the caller's
+
+        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
+            wanted = _arguments.wrt(wrt, _FIELDS)
+            dy = _checks.as_gradient("dy", dy, y.dtype, "the shape of y", derivative.shape)
+            return LayerGradients(
+                dy * derivative if "x" in wanted else None, {} if "params" in wanted else None
+            )
+
+        return y, pullback
+
+    def _derivative(self, y: Array) -> Array:
+        match self.nonlinearity:
+            case "tanh":
+                return 1 - y * y
+            case "relu":
+                return (y > 0).astype(y.dtype)
+            case "leaky_relu":
+                return np.where(y > 0, 1, self.slope).astype(y.dtype)
+            case _:
+                return y * (1 - y)

@@ -1,0 +1,48 @@
+"""What layers made of layers share: parameters by path, one mode, and copies of their own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Self
+
+from .. import _arguments
+from ..results import Array
+from .module import Module
+
+
+class Container(Module):
+    """A layer made of `layers`, whose parameters are named "layer's name.parameter's name"."""
+
+    def __init__(self, layers: Mapping[str, Module]) -> None:
+        super().__init__()
+        self._layers = dict(layers)
+        self.stateful = any(layer.stateful for layer in layers.values())
+        self.takes_lengths = any(layer.takes_lengths for layer in layers.values())
+
+    def __copy__(self) -> Self:
+        """A container of shallow copies: same arrays, but a mode of its own."""
+        new = type(self).__new__(type(self))
+        layers = {name: copy.copy(layer) for name, layer in self._layers.items()}
+        new.__dict__.update(self.__dict__, _layers=layers)
+        return new
+
+    @property
+    def params(self) -> Mapping[str, Array]:
+        """The live arrays of all layers by name; see `Module.params`."""
+        params: dict[str, Array] = {}
+        for path, layer in self._layers.items():
+            params |= under(path, layer.params)
+        return MappingProxyType(params)
+
+
+def under(path: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Name the parameters of a layer, or their gradients, as its container does."""
+    return {f"{path}.{name}": array for name, array in arrays.items()}
+
+
+def check_layer(name: str, value: object) -> None:
+    """Raise unless `value` is a layer."""
+    if not isinstance(value, Module):
+        raise TypeError(f"{name} is {_arguments.described(value)}, must be a layer of bptt")

@@ -1,0 +1,1 @@
+"""A step, truncated windows, and `fit`, which runs through epochs."""
