@@ -8,35 +8,32 @@ Results go to a JSON file, where they replace older ones; goals.py reads it.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import findings
 import machine
 from cases import CELLS, DIRECTIONS
-from extra import (
-    accuracy,
-    busy,
-    checkpoints,
-    cold,
-    decaying,
-    float64,
-    lengths,
-    memory,
-    overhead,
-    stream,
-    threads,
-    training,
-)
-from measure import FULL, QUICK
+from extra import accuracy, busy, checkpoints, cold, memory, overhead, stream, training
+from extra.contrasts import CONTRASTS
+from findings import Finding
+from measure import FULL, QUICK, Effort
 from peers.bptt import Bptt
 
+
+class Extra(NamedTuple):
+    """What one name stands for: a file of extra/ or a row of its contrasts."""
+
+    directions: tuple[str, ...]
+    measure: Callable[[str, str, Effort], Iterator[Finding]]
+
+
+FILES = (cold, overhead, stream, accuracy, memory, training, busy, checkpoints)
 EXTRAS = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (
-        *(cold, threads, overhead, lengths, decaying, float64, stream, accuracy),
-        *(memory, training, busy, checkpoints),
-    )
+    **{file.__name__.rpartition(".")[2]: Extra(file.DIRECTIONS, file.measure) for file in FILES},
+    **{name: Extra(row.directions, row.measure) for name, row in CONTRASTS.items()},
 }
 OUT = Path(__file__).parent / "results" / "extras.json"
 
@@ -58,7 +55,7 @@ def main() -> None:
         effort = effort._replace(rounds=options.rounds)
     about = {"cpu": machine.cpu(), **Bptt(1).describe()}
     for name in options.names or EXTRAS:
-        directions = [way for way in EXTRAS[name].DIRECTIONS if way in options.direction]
+        directions = [way for way in EXTRAS[name].directions if way in options.direction]
         for cell, direction in product(options.cell, directions):
             found = []
             for finding in EXTRAS[name].measure(cell, direction, effort):

@@ -18,7 +18,7 @@ import store
 from cases import CELLS, DIRECTIONS, MEANS
 from findings import Finding
 from machine import FEATURES
-from report import BEST, best, in_order, mean, ratio
+from records import BEST, best, in_order, mean, ratio
 from store import Record
 
 LEAST = 1.0  # the upper end of the interval of the ratio to the best peer

@@ -14,7 +14,7 @@ from cases import CELLS, DIRECTIONS, GRID, MEANS
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
-from report import BEST, best, in_order, mean, peers, ratio
+from records import BEST, best, in_order, mean, peers, ratio
 from store import Record
 
 # What a picture calls each peer, and a colour and a marker told apart by every eye

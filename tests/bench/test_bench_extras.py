@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 
 
 def test_every_extra_names_its_directions(cases):
-    for module in import_module("extras").EXTRAS.values():
-        assert module.DIRECTIONS
-        assert set(module.DIRECTIONS) <= set(cases.DIRECTIONS)
+    for extra in import_module("extras").EXTRAS.values():
+        assert extra.directions
+        assert set(extra.directions) <= set(cases.DIRECTIONS)
 
 
 def test_accuracy_is_held_against_the_worst_array_and_the_means_of_each(monkeypatch, cases):
@@ -75,3 +76,50 @@ def test_the_neighbour_works_in_busy_turns_only():
     assert quiet == [False] * 3
     assert ours == theirs == [True] * 3
     assert neighbour.poll() is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "asked", "value", "note"),
+    [
+        ("threads", "100,8,64,64", [(1, False, "float32"), (2, False, "float32")], 0.25,
+         "0.50 of the probe's 2.00"),
+        ("lengths", "200,32,128,128 ragged", [(2, True, "float32"), (2, False, "float32")], 0.5,
+         "of the steps"),
+        ("decaying", "2000,1,64,64 decaying", [(2, True, "float32"), (2, False, "float32")], 0.5,
+         "[0.500, 0.500]"),
+        ("float64", "1,1,32,32", [(2, False, "float32"), (2, False, "float64")], 0.5,
+         "[0.500, 0.500]"),
+    ],
+)  # fmt: skip
+def test_contrasts(monkeypatch, name, point, asked, value, note):
+    """Which two calls are timed in turns, and what is made of them."""
+    contrasts, measure = import_module("extra.contrasts"), import_module("measure")
+    seen: list[tuple[int, bool, str]] = []
+
+    class Library:
+        library = "bptt"
+
+        def __init__(self, threads: int, seconds: float) -> None:
+            self.threads, self.seconds = threads, seconds
+
+        def ask(self, method: str, *request: Any) -> float:
+            if method == "prepare":
+                case, _, _, dtype = request
+                seen.append((self.threads, case.ragged or case.decaying, dtype))
+            return self.seconds
+
+    @contextmanager
+    def workers(*threads: int) -> Iterator[list[Library]]:
+        yield [Library(count, s) for count, s in zip(threads, (0.01, 0.02), strict=True)]
+
+    def rates(isa: str, threads: int, seconds: float) -> SimpleNamespace:
+        return SimpleNamespace(fma=float(threads))
+
+    monkeypatch.setattr(contrasts, "workers", workers)
+    monkeypatch.setattr(contrasts.probe, "measure", rates)
+    row = contrasts.CONTRASTS[name]
+    found = next(iter(row.measure("gru", "forward", measure.QUICK)))
+    assert seen == asked
+    assert (found.goal, found.at, found.most) == (row.goal, point, row.most)
+    assert found.value == pytest.approx(value)
+    assert note in found.note

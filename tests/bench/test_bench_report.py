@@ -1,4 +1,4 @@
-"""bench/report.py and bench/text.py: what is told of the records."""
+"""bench/records.py, report.py and text.py: what is read from records, and what is told of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from records import record
+from samples import record
 
 
 def test_report():
@@ -26,33 +26,33 @@ def test_report():
 
 
 def test_the_best_peer_is_the_one_with_the_least_median(cases):
-    report = import_module("report")
+    reading = import_module("records")
     both = {"torch": {"median": 2.0}, "jax": {"median": 1.5}}
     seconds = {"bptt": [1.0] * 3, "torch": [2.0] * 3, "jax": [1.5, 1.4, 9.0]}
     names = [case.name for case in cases.GRID["small"]]
     records = [record(point=name, ratios=both, seconds=seconds) for name in names]
-    assert report.best(records[0]) == "jax"
+    assert reading.best(records[0]) == "jax"
     own = {"reference": {"median": 1.1}}
-    assert report.best(record(ratios={**both, **own}, seconds={**seconds, "reference": [1.1]})) == (
-        "jax"
-    )
-    assert report.best(record(ratios=own, seconds={"reference": [1.1]})) == "reference"
-    assert report.ratio(records[0], report.BEST) == {"median": 1.5}
-    assert report.mean(records, report.BEST, "small") == pytest.approx(1.5)
+    assert reading.best(
+        record(ratios={**both, **own}, seconds={**seconds, "reference": [1.1]})
+    ) == ("jax")
+    assert reading.best(record(ratios=own, seconds={"reference": [1.1]})) == "reference"
+    assert reading.ratio(records[0], reading.BEST) == {"median": 1.5}
+    assert reading.mean(records, reading.BEST, "small") == pytest.approx(1.5)
     records[0] = record(point=names[0])  # timed against torch alone
-    assert report.peers(records) == ["torch", "jax"]
-    assert report.mean(records, "jax", "small") is None
-    assert report.mean(records, report.BEST, "small") is not None
+    assert reading.peers(records) == ["torch", "jax"]
+    assert reading.mean(records, "jax", "small") is None
+    assert reading.mean(records, reading.BEST, "small") is not None
 
 
 def test_means_need_every_point_of_the_groups(cases):
-    report = import_module("report")
+    reading = import_module("records")
     names = [case.name for case in cases.GRID["small"]]
     ratios = [{"torch": {"median": 2.0 ** (i % 3)}} for i in range(len(names))]
     records = [record(point=n, ratios=r) for n, r in zip(names, ratios, strict=True)]
-    assert report.mean(records, "torch", "small") == pytest.approx(2 ** (6 / 7))
-    assert report.mean(records[1:], "torch", "small") is None
-    assert report.mean(records, "torch", "all") is None
+    assert reading.mean(records, "torch", "small") == pytest.approx(2 ** (6 / 7))
+    assert reading.mean(records[1:], "torch", "small") is None
+    assert reading.mean(records, "torch", "all") is None
 
 
 @pytest.mark.parametrize(

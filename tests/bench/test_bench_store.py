@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 import pytest
-from records import record
+from samples import record
 
 
 def test_store_goes_on_where_nothing_changed(tmp_path):
