@@ -8,12 +8,10 @@ import numpy as np
 
 from .. import checks
 from ..results import Array
-from .module import LayerGradients, Module, Pullback
-
-_FIELDS = LayerGradients._fields
+from .base import Forward, Gradients, Layer, no_params
 
 
-class Activation(Module):
+class Activation(Layer):
     """An elementwise nonlinearity.
 
     Parameters
@@ -33,9 +31,19 @@ class Activation(Module):
         slope = f", slope={self.slope}" if self.nonlinearity == "leaky_relu" else ""
         return f"Activation({self.nonlinearity!r}{slope})"
 
-    def __call__(self, x: Array) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y in the shape and dtype of x, a float32 or float64 array."""
-        x = checks.float_array("x", x)
+        y = self._y(checks.float_array("x", x))
+        if not keep:
+            return y, None, None
+        derivative = self._derivative(y)  # kept instead of y, which is the caller's
+
+        def back(dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
+            return dy * derivative if "x" in wanted else None, None, no_params(wanted)
+
+        return y, None, back
+
+    def _y(self, x: Array) -> Array:
         match self.nonlinearity:
             case "tanh":
                 return np.tanh(x)
@@ -46,20 +54,6 @@ class Activation(Module):
             case _:
                 e = np.exp(-np.abs(x))  # at most 1: nothing overflows
                 return np.asarray(np.where(x < 0, e, 1) / (1 + e))
-
-    def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
-        y = self(x)
-        derivative = self._derivative(y)  # kept instead of y, which is the caller's
-
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = checks.wrt(wrt, _FIELDS)
-            dy = checks.gradient("dy", dy, y.dtype, "the shape of y", derivative.shape)
-            return LayerGradients(
-                dy * derivative if "x" in wanted else None, {} if "params" in wanted else None
-            )
-
-        return y, pullback
 
     def _derivative(self, y: Array) -> Array:
         match self.nonlinearity:

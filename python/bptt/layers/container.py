@@ -9,10 +9,11 @@ from typing import Self
 
 from .. import checks
 from ..results import Array
+from .base import OneMethod
 from .module import Module
 
 
-class Container(Module):
+class Container(OneMethod):
     """A layer made of `layers`, whose parameters are named "layer's name.parameter's name"."""
 
     def __init__(self, layers: Mapping[str, Module]) -> None:

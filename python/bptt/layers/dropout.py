@@ -9,12 +9,10 @@ import numpy as np
 from .. import checks
 from ..checks import Float
 from ..results import Array
-from .module import LayerGradients, Module, Pullback
-
-_FIELDS = LayerGradients._fields
+from .base import Forward, Gradients, Layer, no_params
 
 
-class Dropout(Module):
+class Dropout(Layer):
     """In train mode zeroes each element with probability p and scales the others by 1/(1-p).
 
     In eval mode y is x. Srivastava et al. (2014), in the inverted form of torch.nn.Dropout.
@@ -27,6 +25,8 @@ class Dropout(Module):
         Source of the masks; each call draws a new one.
     """
 
+    _dy_axes = "the shape of x"
+
     def __init__(self, p: float = 0.5, *, rng: int | np.random.Generator | None = None) -> None:
         super().__init__()
         self.p = checks.real("p", p, 0, 1)
@@ -35,24 +35,18 @@ class Dropout(Module):
     def __repr__(self) -> str:
         return f"Dropout(p={self.p})"
 
-    def __call__(self, x: Array) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y in the shape and dtype of x, a float32 or float64 array."""
-        return self.vjp(x)[0]
-
-    def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         x = checks.float_array("x", x)
-        shape, dtype = x.shape, x.dtype
-        mask = dropout_mask(self._rng, self.p, shape, dtype) if self.training else 1
+        mask = dropout_mask(self._rng, self.p, x.shape, x.dtype) if self.training else 1
+        y = x * mask
+        if not keep:
+            return y, None, None
 
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = checks.wrt(wrt, _FIELDS)
-            dy = checks.gradient("dy", dy, dtype, "the shape of x", shape)
-            return LayerGradients(
-                dy * mask if "x" in wanted else None, {} if "params" in wanted else None
-            )
+        def back(dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
+            return dy * mask if "x" in wanted else None, None, no_params(wanted)
 
-        return x * mask, pullback
+        return y, None, back
 
 
 def dropout_mask(rng: np.random.Generator, p: float, shape: tuple[int, ...], dtype: Float) -> Array:

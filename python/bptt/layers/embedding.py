@@ -9,10 +9,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import checks
 from ..results import Array
-from .module import LayerGradients, Module, Pullback
+from .base import Forward, Gradients, Layer
 
 
-class Embedding(Module):
+class Embedding(Layer):
     """y = weight[x], as torch.nn.Embedding.
 
     Parameters
@@ -30,6 +30,8 @@ class Embedding(Module):
     `params` is weight (num_embeddings, embedding_dim). Its gradient is an array of that shape, and
     zero for vectors that were not looked up; indices have none, so the field x is always None.
     """
+
+    _dy_axes = "(*, embedding_dim)"
 
     def __init__(
         self,
@@ -56,28 +58,24 @@ class Embedding(Module):
             weight[self.padding_idx] = 0
         self._params = {"weight": weight}
 
-    def __call__(self, x: NDArray[np.integer]) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y (*, D) for x (*), integers in 0..num_embeddings-1."""
-        return self._params["weight"].take(self._indices(x), axis=0)
-
-    def vjp(self, x: NDArray[np.integer]) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         x = self._indices(x)
+        y = self._params["weight"].take(x, axis=0)
+        if not keep:
+            return y, None, None
 
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = checks.wrt(wrt, LayerGradients._fields)
-            shape = (*x.shape, self.embedding_dim)
-            dy = checks.gradient("dy", dy, self.dtype, "(*, embedding_dim)", shape)
+        def back(dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
             if "params" not in wanted:
-                return LayerGradients(None, None)
+                return None, None, None
             dweight = _sum_by_index(
                 x.reshape(-1), dy.reshape(-1, self.embedding_dim), self.num_embeddings
             )
             if self.padding_idx is not None:
                 dweight[self.padding_idx] = 0
-            return LayerGradients(None, {"weight": dweight})
+            return None, None, {"weight": dweight}
 
-        return self._params["weight"].take(x, axis=0), pullback
+        return y, None, back
 
     def _indices(self, x: NDArray[np.integer]) -> NDArray[np.intp]:
         x = checks.integers("x", x)

@@ -10,13 +10,11 @@ from numpy.typing import DTypeLike
 
 from .. import checks
 from ..results import Array
-from .module import LayerGradients, Module, Pullback
+from .base import Forward, Gradients, Layer
 from .parameters import affine, sum_rows, uniform
 
-_FIELDS = LayerGradients._fields
 
-
-class Linear(Module):
+class Linear(Layer):
     """y = x W^T + b over the last axis, as torch.nn.Linear.
 
     Parameters
@@ -34,6 +32,8 @@ class Linear(Module):
     `params` are weight (out_features, in_features) and bias (out_features,). The pullback refers to
     x and weight: changing them before its last call is the caller's error.
     """
+
+    _dy_axes = "(..., out_features)"
 
     def __init__(
         self,
@@ -61,39 +61,27 @@ class Linear(Module):
             f"bias={self.bias}{dtype})"
         )
 
-    def __call__(self, x: Array) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y (..., out_features) for x (..., in_features)."""
-        x = self._input(x)
-        y = affine(self._rows(x), self._params["weight"], self._params.get("bias"))
-        return y.reshape(*x.shape[:-1], self.out_features)
-
-    def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
-        x = self._input(x)
-        weight = self._params["weight"]
-
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = checks.wrt(wrt, _FIELDS)
-            shape = (*x.shape[:-1], self.out_features)
-            dy = checks.gradient("dy", dy, self.dtype, "(..., out_features)", shape)
-            dy = dy.reshape(-1, self.out_features)
-            dx = (dy @ weight).reshape(x.shape) if "x" in wanted else None
-            if "params" not in wanted:
-                return LayerGradients(dx, None)
-            params: dict[str, Array] = {"weight": dy.T @ self._rows(x)}
-            if self.bias:
-                params["bias"] = sum_rows(dy)
-            return LayerGradients(dx, params)
-
-        return self(x), pullback
-
-    def _input(self, x: Array) -> Array:
         x = checks.array("x", x, self.dtype)
         if not x.ndim or x.shape[-1] != self.in_features:
             raise ValueError(
                 f"x has shape {x.shape}, must be (..., in_features) = (..., {self.in_features})"
             )
-        return x
+        weight = self._params["weight"]
+        y = affine(x.reshape(-1, self.in_features), weight, self._params.get("bias"))
+        y = y.reshape(*x.shape[:-1], self.out_features)
+        if not keep:
+            return y, None, None
 
-    def _rows(self, x: Array) -> Array:
-        return x.reshape(-1, self.in_features)
+        def back(dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
+            dy = dy.reshape(-1, self.out_features)
+            dx = (dy @ weight).reshape(x.shape) if "x" in wanted else None
+            if "params" not in wanted:
+                return dx, None, None
+            params: dict[str, Array] = {"weight": dy.T @ x.reshape(-1, self.in_features)}
+            if self.bias:
+                params["bias"] = sum_rows(dy)
+            return dx, None, params
+
+        return y, None, back

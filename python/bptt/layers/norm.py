@@ -11,11 +11,11 @@ from numpy.typing import DTypeLike
 
 from .. import checks
 from ..results import Array
-from .module import LayerGradients, Module, Pullback
+from .base import Forward, Gradients, Layer
 from .parameters import sum_rows
 
 
-class LayerNorm(Module):
+class LayerNorm(Layer):
     """y = (x - mean) / sqrt(variance + eps) * weight + bias, as torch.nn.LayerNorm.
 
     Ba, Kiros and Hinton (2016), "Layer Normalization". Mean and variance (that of the population)
@@ -37,6 +37,8 @@ class LayerNorm(Module):
     -----
     `params` are weight and bias of the shape `normalized_shape`.
     """
+
+    _dy_axes = "the shape of x"
 
     def __init__(
         self,
@@ -61,37 +63,32 @@ class LayerNorm(Module):
             if self.bias:
                 self._params["bias"] = np.zeros(self.normalized_shape, self.dtype)
 
-    def __call__(self, x: Array) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y in the shape of x, ``(..., *normalized_shape)``."""
-        return self.vjp(x)[0]
-
-    def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         x = self._input(x)
         shape, sizes = x.shape, self.normalized_shape
         M = math.prod(sizes)
         weight = self._params.get("weight", np.ones(sizes, self.dtype)).reshape(M)
         z, scale = _normalised(x.reshape(-1, M), self.eps)
-        y = z * weight
+        y = np.multiply(z, weight, out=None if keep else z)
         if "bias" in self._params:
             y += self._params["bias"].reshape(M)
+        if not keep:
+            return y.reshape(shape), None, None
 
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = checks.wrt(wrt, LayerGradients._fields)
-            dy = checks.gradient("dy", dy, self.dtype, "the shape of x", shape)
+        def back(dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
             dy = dy.reshape(z.shape)
             along = dy * z
             dx = None
             if "x" in wanted:
                 dx = _normalised_backward(dy, along, weight, z, scale).reshape(shape)
             if "params" not in wanted:
-                return LayerGradients(dx, None)
+                return dx, None, None
             rows = {"weight": along, "bias": dy}
-            return LayerGradients(
-                dx, {name: sum_rows(rows[name]).reshape(sizes) for name in self._params}
-            )
+            params = {name: sum_rows(rows[name]).reshape(sizes) for name in self._params}
+            return dx, None, params
 
-        return y.reshape(shape), pullback
+        return y.reshape(shape), None, back
 
     def _input(self, x: Array) -> Array:
         x = checks.array("x", x, self.dtype)

@@ -9,23 +9,21 @@ import numpy as np
 
 from .. import checks
 from ..results import Array
+from .base import Forward, Gradients, LengthsLayer, no_params
 from .layout import Layout, Lengths, inside
-from .module import LayerGradients, Module, Pullback
 
 # spread(dy (N, H), dx (T, N, H)) writes the gradient of the steps into dx, which is zero
 Spread = Callable[[Array, Array], None]
 
 
-class Pooling(Module):
+class Pooling(LengthsLayer):
     """What the three have in common; a kind of pooling defines `_pool`, forward and backward."""
-
-    takes_lengths = True
 
     def __init__(self, batch_first: bool = False) -> None:
         super().__init__()
         self.batch_first = checks.flag("batch_first", batch_first)
 
-    def __call__(self, x: Array, *, lengths: Any = None) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y (N, H).
 
         Parameters
@@ -36,10 +34,6 @@ class Pooling(Module):
         lengths : array of int (N,), optional
             Of the sequences, 0..T; a sequence of length 0 gives a row of zeros. All T by default.
         """
-        return self.vjp(x, lengths=lengths)[0]
-
-    def vjp(self, x: Array, *, lengths: Any = None) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         x = checks.float_array("x", x)
         layout = Layout.of(x, "H", self.batch_first)
         checked = layout.lengths(lengths, x)
@@ -47,18 +41,19 @@ class Pooling(Module):
         steps = layout.time_major(x)
         T, N, H = steps.shape
         y, spread = self._pool(steps, np.full(N, T) if checked is None else checked)
+        if not layout.batched:
+            y = y[0]
+        if not keep:
+            return y, None, None
 
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = checks.wrt(wrt, LayerGradients._fields)
-            size = (N, H) if layout.batched else (H,)
-            dy = checks.gradient("dy", dy, dtype, "the shape of y", size)
+        def back(dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
             dx = None
             if "x" in wanted:
                 dx = np.zeros(shape, dtype)
                 spread(dy.reshape(N, H), layout.time_major(dx))
-            return LayerGradients(dx, {} if "params" in wanted else None)
+            return dx, None, no_params(wanted)
 
-        return y if layout.batched else y[0], pullback
+        return y, None, back
 
     def _pool(self, steps: Array, lengths: Lengths) -> tuple[Array, Spread]:
         """Return y (N, H) of steps (T, N, H), and the way back."""

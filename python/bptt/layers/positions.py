@@ -8,11 +8,11 @@ import numpy as np
 
 from .. import checks
 from ..results import Array
+from .base import Forward, Gradients, Layer, no_params
 from .layout import Layout
-from .module import LayerGradients, Module, Pullback
 
 
-class SinusoidalPositions(Module):
+class SinusoidalPositions(Layer):
     """y_t = x_t + p_t, p_(t,2i) = sin(t / 10000^(2i/D)), p_(t,2i+1) = cos(t / 10000^(2i/D)).
 
     Vaswani et al. (2017), "Attention Is All You Need". D is the size of the last axis; t counts
@@ -24,30 +24,23 @@ class SinusoidalPositions(Module):
         Whether x is (N, T, D) instead of (T, N, D).
     """
 
+    _dy_axes = "the shape of x"
+
     def __init__(self, batch_first: bool = False) -> None:
         super().__init__()
         self.batch_first = checks.flag("batch_first", batch_first)
 
-    def __call__(self, x: Array) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y like x: (T, N, D), (N, T, D) with batch_first, or unbatched (T, D)."""
-        return self.vjp(x)[0]
-
-    def vjp(self, x: Array) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         x = checks.float_array("x", x)
         layout = Layout.of(x, "D", self.batch_first)
-        shape, dtype = x.shape, x.dtype
         T, _, D = layout.time_major(x).shape
-        waves = _waves(T, D).astype(dtype)[:, np.newaxis]
+        waves = _waves(T, D).astype(x.dtype)[:, np.newaxis]
+        return x + layout.given(waves), None, _back if keep else None
 
-        def pullback(dy: Array | None = None, wrt: Any = None) -> LayerGradients:
-            wanted = checks.wrt(wrt, LayerGradients._fields)
-            dy = checks.gradient("dy", dy, dtype, "the shape of x", shape)
-            return LayerGradients(
-                dy.copy() if "x" in wanted else None, {} if "params" in wanted else None
-            )
 
-        return x + layout.given(waves), pullback
+def _back(dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
+    return dy.copy() if "x" in wanted else None, None, no_params(wanted)
 
 
 def _waves(T: int, D: int) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import checks
 from ..results import Array
+from .base import Forward, Gradients
 from .container import Container, check_layer, under
 from .module import LayerGradients, Module, RecurrentGradients
 
@@ -32,6 +33,7 @@ class Residual(Container):
     def __init__(self, layer: Module) -> None:
         check_layer("layer", layer)
         super().__init__({"layer": layer})
+        self._kind = RecurrentGradients if self.stateful else LayerGradients
 
     @property
     def layer(self) -> Module:
@@ -66,29 +68,19 @@ class Residual(Container):
             return y, end, pullback
         return y, lambda dy=None, wrt=None: pullback(dy, None, wrt)
 
-    def _run(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Any, Any, Any]:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         x = checks.float_array("x", x)
         y, end, pullback = self.layer._run(x, state, lengths, keep)
         if y.shape != x.shape:
             raise ValueError(f"layer gives y of shape {y.shape}, must be that of x = {x.shape}")
         # not in place: a layer of one's own may have kept y, or return its last step as the state
-        return x + y, end, partial(self._pullback, pullback, x.shape, x.dtype) if keep else None
+        return x + y, end, partial(self._back, pullback) if keep else None
 
-    def _pullback(
-        self,
-        pullback: Any,
-        shape: tuple[int, ...],
-        dtype: Any,
-        dy: Any = None,
-        dstate: Any = None,
-        wrt: Any = None,
-    ) -> LayerGradients | RecurrentGradients:
+    def _back(self, pullback: Any, dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
         """The layer's gradients, with dx = dy + the layer's dx."""
-        dy = checks.gradient("dy", dy, dtype, "the shape of y", shape)
-        kind = RecurrentGradients if self.stateful else LayerGradients
-        g = pullback(dy, dstate, checks.wrt(wrt, kind._fields))
-        dx = None if g.x is None else dy + g.x
-        params = None if g.params is None else under("layer", g.params)
-        if self.stateful:
-            return RecurrentGradients(dx, g.state, params)
-        return LayerGradients(dx, params)
+        g = pullback(dy, dstate, wanted)
+        return (
+            None if g.x is None else dy + g.x,
+            g.state if self.stateful else None,
+            None if g.params is None else under("layer", g.params),
+        )

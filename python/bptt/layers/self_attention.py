@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import checks
 from ..results import Array
+from .base import Forward, Gradients, LengthsLayer
 from .layout import Layout, Lengths, inside
-from .module import LayerGradients, Module, Pullback
 from .parameters import affine, sum_rows, uniform
 from .softmax import softmax, softmax_backward
 
@@ -28,7 +28,7 @@ class _Tape(NamedTuple):
     mixed: Array  # what the heads gathered, weights v, in the caller's layout
 
 
-class MultiHeadSelfAttention(Module):
+class MultiHeadSelfAttention(LengthsLayer):
     """Every step gathers from all steps, by weights that depend on what they hold.
 
     With q, k, v = in_proj(x), cut into heads of d = embed_dim / num_heads features each,
@@ -55,8 +55,6 @@ class MultiHeadSelfAttention(Module):
     `params` are in_proj_weight (3E, E), in_proj_bias (3E,), out_proj.weight (E, E) and
     out_proj.bias (E,). Work and memory grow with T^2.
     """
-
-    takes_lengths = True
 
     def __init__(
         self,
@@ -89,7 +87,7 @@ class MultiHeadSelfAttention(Module):
         if self.bias:
             self._params["out_proj.bias"] = np.zeros(E, self.dtype)
 
-    def __call__(self, x: Array, *, lengths: Any = None) -> Array:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         """Return y in the shape of x.
 
         Parameters
@@ -99,12 +97,16 @@ class MultiHeadSelfAttention(Module):
         lengths : array of int (N,), optional
             Of the sequences, 0..T, all T by default. Past its end a sequence's y is zero.
         """
-        return self._y(self._forward(x, lengths))
-
-    def vjp(self, x: Array, *, lengths: Any = None) -> tuple[Array, Pullback]:
-        """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
-        tape = self._forward(x, lengths)
-        return self._y(tape), partial(self._backward, tape)
+        tape = self._attend(x, lengths)
+        layout, lengths, mixed = tape.layout, tape.lengths, tape.mixed
+        back = partial(self._back, tape) if keep else None
+        del tape  # else its weights stay until y is made
+        y = affine(
+            mixed.reshape(-1, self.embed_dim),
+            self._params["out_proj.weight"],
+            self._params.get("out_proj.bias"),
+        )
+        return layout.cleared(y.reshape(mixed.shape), lengths), None, back
 
     def weights(self, x: Array, *, lengths: Any = None) -> Array:
         """Return how much step t of sequence n takes from step s in head i, at [n, i, t, s].
@@ -119,10 +121,10 @@ class MultiHeadSelfAttention(Module):
         weights : array (N, num_heads, T, T), or (num_heads, T, T) for an unbatched x
             The sum over s is 1, but past the end of a sequence there are zeros.
         """
-        tape = self._forward(x, lengths)
+        tape = self._attend(x, lengths)
         return tape.weights if tape.layout.batched else tape.weights[0]
 
-    def _forward(self, x: Any, lengths: Any) -> _Tape:
+    def _attend(self, x: Any, lengths: Any) -> _Tape:
         x = checks.array("x", x, self.dtype)
         layout = Layout.of(x, "embed_dim", self.batch_first)
         if x.shape[-1] != self.embed_dim:
@@ -141,15 +143,8 @@ class MultiHeadSelfAttention(Module):
         np.matmul(weights, v, out=self._heads(layout, mixed)[0])
         return _Tape(layout, lengths, x, heads, weights, mixed)
 
-    def _y(self, tape: _Tape) -> Array:
-        mixed = tape.mixed.reshape(-1, self.embed_dim)
-        y = affine(mixed, self._params["out_proj.weight"], self._params.get("out_proj.bias"))
-        return tape.layout.cleared(y.reshape(tape.x.shape), tape.lengths)
-
-    def _backward(self, tape: _Tape, dy: Any = None, wrt: Any = None) -> LayerGradients:
+    def _back(self, tape: _Tape, dy: Array, dstate: Any, wanted: frozenset[str]) -> Gradients:
         layout, lengths, x, (q, k, v), weights, mixed = tape
-        wanted = checks.wrt(wrt, LayerGradients._fields)
-        dy = checks.gradient("dy", dy, self.dtype, "the shape of y", x.shape)
         dy = layout.cleared(dy, lengths).reshape(-1, self.embed_dim)
         dmixed = dy @ self._params["out_proj.weight"]
         dgathered = self._heads(layout, dmixed.reshape(x.shape))[0]
@@ -164,14 +159,14 @@ class MultiHeadSelfAttention(Module):
         if "x" in wanted:
             dx = (dqkv @ self._params["in_proj_weight"]).reshape(x.shape)
         if "params" not in wanted:
-            return LayerGradients(dx, None)
+            return dx, None, None
         params = {
             "in_proj_weight": dqkv.T @ x.reshape(-1, self.embed_dim),
             "in_proj_bias": sum_rows(dqkv),
             "out_proj.weight": dy.T @ mixed.reshape(-1, self.embed_dim),
             "out_proj.bias": sum_rows(dy),
         }
-        return LayerGradients(dx, {name: params[name] for name in self._params})
+        return dx, None, {name: params[name] for name in self._params}
 
     @property
     def _scale(self) -> float:

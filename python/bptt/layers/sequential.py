@@ -8,6 +8,7 @@ from typing import Any, Literal, overload
 
 from .. import checks
 from ..results import Array
+from .base import Forward, Gradients
 from .container import Container, check_layer, under
 from .module import Module, RecurrentGradients, RecurrentPullback
 
@@ -28,6 +29,9 @@ class Sequential(Container):
     the layers that take them. Parameters are named by the place of their layer:
     "0.weight_ih_l0".
     """
+
+    _kind = RecurrentGradients
+    _dy_axes = None  # the last layer checks dy
 
     def __init__(self, *layers: Module) -> None:
         if not layers:
@@ -116,7 +120,7 @@ class Sequential(Container):
         self._refuse_unused(state, lengths)
         return self._run(x, state, lengths, keep)
 
-    def _run(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Any, Any, Any]:
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
         states = self._split("state", state)
         ends = []
         pullbacks = []
@@ -129,13 +133,12 @@ class Sequential(Container):
             pullbacks.append(pullback)
             if layer.stateful:
                 ends.append(end)
-        return x, tuple(ends), partial(self._pullback, pullbacks) if keep else None
+        return x, tuple(ends), partial(self._back, pullbacks) if keep else None
 
-    def _pullback(
-        self, pullbacks: list[Any], dy: Any = None, dstate: Any = None, wrt: Any = None
-    ) -> RecurrentGradients:
+    def _back(
+        self, pullbacks: list[Any], dy: Any, dstate: Any, wanted: frozenset[str]
+    ) -> Gradients:
         dstates = self._split("dstate", dstate)
-        wanted = checks.wrt(wrt, RecurrentGradients._fields)
         fields = [self._fields(layer, wanted) for layer in self.layers]
         # Gradients go down to the first layer that has something to give, and no further.
         first = next((i for i, field in enumerate(fields) if field), len(fields))
@@ -150,7 +153,7 @@ class Sequential(Container):
                 params.append(under(str(i), g.params or {}))
             if "state" in fields[i]:
                 starts.append(g.state)
-        return RecurrentGradients(
+        return (
             dy if "x" in wanted else None,
             tuple(reversed(starts)) if "state" in wanted else None,
             {name: da for layer in reversed(params) for name, da in layer.items()}

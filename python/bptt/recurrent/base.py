@@ -12,23 +12,20 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from .. import _core, checks, functional, reference
+from ..layers.base import Forward, Gradients, State, StateLayer
 from ..layers.dropout import dropout_mask
 from ..layers.layout import Layout
-from ..layers.module import Module, RecurrentGradients, RecurrentPullback
 from ..layers.parameters import uniform
 from ..results import Array, Cache
 from . import stack
 from .cells import Cell
 from .stream import Stream
-
-State = TypeVar("State")
-_Back = Callable[[Array | None, Any, frozenset[str]], RecurrentGradients]  # of dy, dstate, wanted
 
 _BACKENDS = {"compiled": functional, "reference": reference}
 # Lengths, T and N to what functions take, checked and, where that pays, sorted.
@@ -44,7 +41,7 @@ watcher: ContextVar[Callable[[Recurrent[Any], int, Cache, Array], None] | None] 
 )
 
 
-class Recurrent(Module, Generic[State]):
+class Recurrent(StateLayer[State]):
     """What RNN, LSTM and GRU have in common; what follows here is part of their documentation too.
 
     Parameters
@@ -78,10 +75,8 @@ class Recurrent(Module, Generic[State]):
     bias_hh_lk (G*H,), and the same with the suffix _reverse for the second direction.
     """
 
-    stateful = True
-    takes_lengths = True
-
     _cell: ClassVar[Cell]
+    _dy_axes = None  # the way back does without an array of zeros
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -131,49 +126,6 @@ class Recurrent(Module, Generic[State]):
         bound = 1 / math.sqrt(self.hidden_size)
         self._params = uniform(self._shapes(), bound, self.dtype, self._rng)
 
-    def __call__(
-        self, x: Array, state: State | None = None, *, lengths: Any = None
-    ) -> tuple[Array, State]:
-        """Return y and the final state, and keep nothing.
-
-        Parameters
-        ----------
-        x : array (T, N, I), or (N, T, I) with batch_first
-            Or unbatched (T, I); y and the states are then without the axis N.
-        state : array (L*D, N, H), for LSTM a pair (h_0, c_0) of them, optional
-            The initial state, zero by default.
-        lengths : array of int (N,), optional
-            Of the sequences, 0..T, in any order. Past its end a sequence's y is zero, and its final
-            state is the one after its last step.
-
-        Returns
-        -------
-        y : array (T, N, D*H), or (N, T, D*H) with batch_first
-        state : like the argument
-
-        Raises
-        ------
-        TypeError, ValueError
-            An argument has the wrong type, dtype, shape or values.
-        """
-        y, end, _ = self._forward(x, state, lengths, False)
-        return y, end
-
-    def vjp(
-        self, x: Array, state: State | None = None, *, lengths: Any = None
-    ) -> tuple[Array, State, RecurrentPullback]:
-        """Return y and the final state, as a call does, and their pullback.
-
-        pullback(dy=None, dstate=None, wrt=None) takes the gradients of y and of the final state, in
-        their shapes, None for zero, and returns `RecurrentGradients`: x, state, and params by name.
-        wrt is a collection of "x", "state", "params"; a field left out is None and costs nothing.
-        It may be called more than once. It refers to x and the parameters: changing them before
-        its last call is the caller's error.
-        """
-        y, end, back = self._forward(x, state, lengths, True)
-        assert back is not None
-        return y, end, partial(self._pullback, back, y.shape)
-
     def stream(self, batch: int = 1) -> Stream:
         """Return the layer as a stream of steps, with a zero state.
 
@@ -196,21 +148,29 @@ class Recurrent(Module, Generic[State]):
         """
         return Stream(self, batch)
 
-    def _pullback(
-        self,
-        back: _Back,
-        shape: tuple[int, ...],
-        dy: Any = None,
-        dstate: Any = None,
-        wrt: Any = None,
-    ) -> RecurrentGradients:
-        if dy is not None:
-            dy = checks.shaped("dy", checks.array("dy", dy, self.dtype), "the shape of y", shape)
-        return back(dy, dstate, checks.wrt(wrt, RecurrentGradients._fields))
+    def _forward(self, x: Any, state: Any, lengths: Any, keep: bool) -> Forward:
+        """Return y and the final state, and keep nothing.
 
-    def _forward(
-        self, x: Any, state: Any, lengths: Any, keep: bool
-    ) -> tuple[Array, Any, _Back | None]:
+        Parameters
+        ----------
+        x : array (T, N, I), or (N, T, I) with batch_first
+            Or unbatched (T, I); y and the states are then without the axis N.
+        state : array (L*D, N, H), for LSTM a pair (h_0, c_0) of them, optional
+            The initial state, zero by default.
+        lengths : array of int (N,), optional
+            Of the sequences, 0..T, in any order. Past its end a sequence's y is zero, and its final
+            state is the one after its last step.
+
+        Returns
+        -------
+        y : array (T, N, D*H), or (N, T, D*H) with batch_first
+        state : like the argument
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument has the wrong type, dtype, shape or values.
+        """
         x = checks.array("x", x, self.dtype)
         layout = Layout.of(x, "input_size", self.batch_first)
         below = layout.time_major(x)
@@ -249,19 +209,23 @@ class Recurrent(Module, Generic[State]):
         )
         if y is None:
             y = layout.given(above)
-        back = partial(self._backward, layout, N, caches, masks) if keep else None
+        back = partial(self._back, layout, N, y.shape, caches, masks) if keep else None
         return y, self._join(ends, layout.batched), back
 
-    def _backward(
+    def _back(
         self,
         layout: Layout,
         N: int,
+        shape: tuple[int, ...],
         caches: list[Cache],
         masks: list[Array],
-        dy: Array | None,
+        dy: Any,
         dstate: Any,
         wanted: frozenset[str],
-    ) -> RecurrentGradients:
+    ) -> Gradients:
+        if dy is not None:
+            dy = checks.array("dy", dy, self.dtype)
+            dy = layout.time_major(checks.shaped("dy", dy, "the shape of y", shape))
         functions, cell, watch = _BACKENDS[self.backend], self._cell, watcher.get()
         D, H = self._directions, self.hidden_size
         dstates = () if dstate is None else self._split("dstate", dstate, N, layout.batched)
@@ -272,8 +236,6 @@ class Recurrent(Module, Generic[State]):
             fields += cell.initial
         if "x" in wanted:
             fields.append("x")
-        if dy is not None:
-            dy = layout.time_major(dy)
         told = partial(watch, self) if watch else None
         dx, found = stack.backward(functions, cell, caches, masks, dy, dstates, fields, told, H, D)
         start = params = None
@@ -285,7 +247,7 @@ class Recurrent(Module, Generic[State]):
             for names, g in zip(self._names, found, strict=True):
                 for weight in self._weights:
                     params[names[weight]] = g[weight]
-        return RecurrentGradients(None if dx is None else layout.given(dx), start, params)
+        return None if dx is None else layout.given(dx), start, params
 
     def _names_of(self, k: int) -> dict[str, str]:
         """Names of the parameters of layer and direction k, by those of the cell's weights."""
