@@ -653,3 +653,35 @@ def test_errors_of_targets_for_each_step():
     deaf = bptt.Linear(3, 2, dtype=np.float64)
     with pytest.raises(ValueError, match=r"^train\[0\] has sequences of different lengths"):
         fit(deaf, mean_squares, bptt.SGD(deaf.params), (X, STEPS), epochs=1, batch_size=4)
+
+
+class Summed(bptt.Module):
+    """A layer of one's own that has no y for each step, and says so or not."""
+
+    def __init__(self, keeps_steps):
+        super().__init__()
+        self.keeps_steps = keeps_steps
+
+    def __call__(self, x):
+        return x.sum(axis=0)
+
+    def vjp(self, x):
+        def pullback(dy=None, wrt=None):
+            return bptt.LayerGradients(np.broadcast_to(dy, x.shape).copy(), {})
+
+        return x.sum(axis=0), pullback
+
+
+def test_a_layer_of_ones_own_says_that_it_has_no_y_for_each_step():
+    gru = bptt.GRU(3, 6, rng=0)
+    data = [np.ones((5, 3), np.float32)] * 4, np.ones((4, 2), np.float32)
+    for keeps_steps in (False, True):
+        model = bptt.Sequential(gru, Summed(keeps_steps), bptt.Linear(6, 2, rng=0))
+        optimizer = bptt.SGD(model.params, lr=0.01)
+        options = {"epochs": 2, "batch_size": 2, "progress": False}
+        if keeps_steps:
+            with pytest.raises(ValueError, match=r"^model gives y of shape .* keeps_steps is True"):
+                bptt.fit(model, bptt.mse_loss, optimizer, data, **options)
+        else:
+            history = bptt.fit(model, bptt.mse_loss, optimizer, data, **options)
+            assert history.train_loss[1] < history.train_loss[0]

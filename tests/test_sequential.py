@@ -319,3 +319,51 @@ def test_repr_and_summary(capsys):
     ]
     bptt.summary(bptt.Dropout())
     assert capsys.readouterr().out.splitlines()[-1].split() == ["total", "0", "0"]
+
+
+# ---- where the batch lies
+
+
+def test_layers_that_disagree_about_the_batch_are_refused():
+    """Else LastStep would take the last sequence for the last step, and train where T is N."""
+    lstm = bptt.LSTM(3, 4, batch_first=True, rng=0)
+    with pytest.raises(ValueError, match=r"^layers\[1\] is LastStep\(\) with") as raised:
+        bptt.Sequential(lstm, bptt.LastStep(), bptt.Linear(4, 2, rng=0))
+    assert str(raised.value) == (
+        "layers[1] is LastStep() with batch_first=False, must be like layers[0], "
+        "LSTM(3, 4, batch_first=True) with batch_first=True"
+    )
+
+
+@pytest.mark.parametrize("wrap", [bptt.Residual, bptt.Sequential], ids=lambda w: w.__name__)
+def test_nor_do_they_agree_inside_of_others(wrap):
+    with pytest.raises(ValueError, match=r"^GRU\(4, 4, batch_first=True\) in layers\[2\] is with"):
+        bptt.Sequential(
+            bptt.Linear(3, 4, rng=0),
+            bptt.LSTM(4, 4, rng=0),
+            wrap(bptt.GRU(4, 4, batch_first=True, rng=0)),
+        )
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_one_property_says_where_the_batch_lies(batch_first):
+    gru = bptt.GRU(3, 4, batch_first=batch_first, rng=0)
+    axis = 0 if batch_first else 1
+    assert bptt.Sequential(bptt.Linear(3, 3, rng=0), gru).batch_axis == axis
+    assert bptt.Linear(3, 3, rng=0).batch_axis == 0
+    model = bptt.Sequential(gru, bptt.LastStep(batch_first), bptt.Linear(4, 2, rng=0))
+    assert (model.batch_axis, model.keeps_steps, gru.keeps_steps) == (axis, False, True)
+
+
+# ---- arguments that a layer has not
+
+
+def test_an_unknown_argument_is_told_by_the_class_that_was_called():
+    class Mine(bptt.GRU):
+        pass
+
+    for layer in (bptt.LSTM, bptt.RNN, Mine, bptt.Linear):
+        with pytest.raises(TypeError, match=rf"^{layer.__name__} has no argument 'proj_size'"):
+            layer(3, 4, proj_size=2)
+    with pytest.raises(TypeError, match=r"must be among input_size, hidden_size, num_layers, bias"):
+        bptt.LSTM(3, 4, proj_size=2)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .layers.module import Module
+from .optional import partner
 from .recurrent.base import Recurrent, watcher
 from .results import Array, Cache
 from .training.step import Loss, value_and_grad
@@ -233,12 +234,7 @@ def plot_gradient_flow(flow: GradientFlow, ax: Any = None) -> Any:
         There is no matplotlib; ``pip install 'bptt[examples]'`` brings it.
     """
     if ax is None:
-        try:
-            from matplotlib import pyplot
-        except ImportError as error:
-            raise ImportError(
-                "plot_gradient_flow needs matplotlib: pip install 'bptt[examples]'"
-            ) from error
+        pyplot = partner("matplotlib.pyplot", "plot_gradient_flow needs", "examples")
         ax = pyplot.subplots(layout="constrained")[1]
     for layer in flow.layers:
         shown = np.where(layer.dh > 0, layer.dh, math.nan)  # zero has no place on the axis

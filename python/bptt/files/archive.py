@@ -26,6 +26,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from .. import checks
+from ..optional import partner
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -175,30 +176,23 @@ def _parse_npy(data: bytes) -> NDArray[Any]:
 # ---- .safetensors
 
 
-def _import_safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "files in .safetensors need the package safetensors: pip install 'bptt[safetensors]'"
-        ) from error
-    return safetensors
+def _safetensors(module: str) -> Any:
+    return partner(module, "files in .safetensors need the package", "safetensors")
 
 
 def _write_safetensors(file: IO[bytes], text: str, arrays: Arrays) -> None:
-    safetensors = _import_safetensors()
+    safetensors = _safetensors("safetensors.numpy")
     packed = {
         name: np.require(array, array.dtype.newbyteorder("="), "C")
         for name, array in arrays.items()
     }
     # one entry: several are written in any order, and the same contents should be the same bytes
     metadata = {"bptt": f"{_checksum(text, packed)} {text}"}
-    file.write(safetensors.numpy.save(packed, metadata))
+    file.write(safetensors.save(packed, metadata))
 
 
 def _read_safetensors(file: io.FileIO) -> tuple[str, dict[str, NDArray[Any]]]:
-    safetensors = _import_safetensors()
-    with safetensors.safe_open(file.name, framework="np") as archive:
+    with _safetensors("safetensors").safe_open(file.name, framework="np") as archive:
         metadata = archive.metadata() or {}
         checksum, _, text = metadata["bptt"].partition(" ")
         arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118

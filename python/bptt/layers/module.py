@@ -43,8 +43,9 @@ class Module:
     pullback(dy=None, wrt=None) returns `LayerGradients`. With `stateful = True` they are
     `__call__(x, state=None) -> (y, state)` and `vjp(x, state=None) -> (y, state, pullback)` where
     pullback(dy=None, dstate=None, wrt=None) returns `RecurrentGradients`. With
-    `takes_lengths = True` both have the keyword argument `lengths`. To be saved, it keeps each
-    argument of its constructor but `rng` as an attribute of the same name.
+    `takes_lengths = True` both have the keyword argument `lengths`. If its y has no entry for each
+    step of x, `keeps_steps` is False. To be saved, it keeps each argument of its constructor but
+    `rng` as an attribute of the same name.
 
     Attributes
     ----------
@@ -54,10 +55,24 @@ class Module:
         Whether the layer takes and returns a state.
     takes_lengths : bool
         Whether the layer has the argument `lengths`.
+    keeps_steps : bool
+        Whether y has an entry for each step of x, on the same axes.
     """
 
     stateful: bool = False
     takes_lengths: bool = False
+    keeps_steps: bool = True
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if kwargs:
+            parameters = inspect.signature(cls).parameters
+            unknown = [name for name in kwargs if name not in parameters]
+            if unknown and all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+                raise TypeError(
+                    f"{cls.__name__} has no argument {unknown[0]!r}, must be among "
+                    f"{', '.join(parameters)}"
+                )
+        return super().__new__(cls)
 
     def __init__(self) -> None:
         self.training = True
@@ -130,6 +145,25 @@ class Module:
                 waiting += reversed([*value.values()])
             elif isinstance(value, tuple | list):
                 waiting += reversed(value)
+
+    @property
+    def batch_axis(self) -> int:
+        """The axis of x on which its sequences lie: 0 of (N, T, ...), 1 of (T, N, ...).
+
+        That is what `batch_first` of this layer, or of those it is made of, says. Where none says
+        anything, it is 1 of a layer with a state and 0 of others.
+        """
+        layer = self._first_with_batch_axis()
+        if layer is None:
+            return 1 if self.stateful else 0
+        return 0 if layer.batch_first else 1
+
+    def _first_with_batch_axis(self) -> Any:
+        """Return the first layer in this one that has `batch_first`, or None."""
+        for layer in self.modules():
+            if getattr(layer, "batch_first", None) is not None:
+                return layer
+        return None
 
     def num_parameters(self) -> int:
         """Return how many numbers the parameters hold."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, overload
 from .. import checks
 from ..results import Array
 from .base import Forward, Gradients
-from .container import Container, check_layer, under
+from .container import Container, check_batch_axes, check_layer, under
 from .module import Module, RecurrentGradients, RecurrentPullback
 
 State = tuple[Any, ...]
@@ -21,7 +21,7 @@ class Sequential(Container):
     Parameters
     ----------
     *layers : Module
-        At least one.
+        At least one. Those that know where the batch lies (`batch_first`) must agree.
 
     Notes
     -----
@@ -38,6 +38,7 @@ class Sequential(Container):
             raise TypeError("layers is empty, must be at least one layer")
         for i, layer in enumerate(layers):
             check_layer(f"layers[{i}]", layer)
+        check_batch_axes(layers)
         super().__init__({str(i): layer for i, layer in enumerate(layers)})
 
     @property

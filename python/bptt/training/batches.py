@@ -1,7 +1,6 @@
 """Sequences and their targets, cut into batches: in what order, how padded, along which axes.
 
-Letters as in `bptt.functional`. A model is not asked which axes its y has, but called with one
-sequence and then with two that are two steps longer.
+Letters as in `bptt.functional`. A model's properties tell which axes its x and y have.
 """
 
 from __future__ import annotations
@@ -60,8 +59,8 @@ class Batches:
             raise TypeError(f"{name} is {checks.described(data)}, must be a pair (x, target)")
         x, target = data
         self._model_takes_lengths = model.takes_lengths
-        firsts = (layer.batch_first for layer in model.modules() if hasattr(layer, "batch_first"))
-        self._axis = 0 if next(firsts, True) else 1  # of the batch in x
+        self._axis = model.batch_axis  # of the batch in x
+        self._y_axis = self._axis if model.keeps_steps else 0
         self._lengths: Indices | None = None
         if isinstance(x, list | tuple):
             self._sequences = _as_sequences(f"{name}[0]", x)
@@ -80,7 +79,8 @@ class Batches:
             self._count = self._x.shape[self._axis]
         if not self._count:
             raise ValueError(f"{name}[0] has no sequences, must have at least one")
-        self._find_axes(name, model)
+        self._per_step = self._lengths is not None and model.keeps_steps
+        self._try(name, model)
         self._check_target(f"{name}[1]", target)
 
     @property
@@ -120,37 +120,31 @@ class Batches:
         weight = int(counts.sum())
         return Batch(x, target, lengths, steps if self._y_axis == 0 else steps.T, weight)
 
-    def _inputs(self, indices: Indices, longer: int = 0) -> tuple[NDArray[Any], Indices | None]:
-        """x of some sequences, with steps of padding past the longest, and what lengths to pass."""
+    def _inputs(self, indices: Indices) -> tuple[NDArray[Any], Indices | None]:
+        """Return x of some sequences, and what lengths to pass."""
         if self._lengths is None:
             return self._x.take(indices, self._axis), None
         counts = self._lengths[indices]
-        x = _padded([self._sequences[i] for i in indices], int(counts.max()) + longer, self._axis)
+        x = _padded([self._sequences[i] for i in indices], int(counts.max()), self._axis)
         return x, counts if self._model_takes_lengths else None
 
-    def _find_axes(self, name: str, model: Module) -> None:
-        """Find the batch axis of y, and whether y has an entry for each step."""
-        shapes = []
-        for indices, longer in ((np.array([0]), 0), (np.array([0, 0]), 2)):
-            x, lengths = self._inputs(indices, longer)
-            try:
-                shapes.append(model._run(x, None, lengths, keep=False)[0].shape)
-            except (TypeError, ValueError) as error:
-                error.add_note(f"where x is made of {name}[0]")
-                raise
-        axes = [i for i, sizes in enumerate(zip(*shapes, strict=False)) if sizes == (1, 2)]
-        if not axes:
+    def _try(self, name: str, model: Module) -> None:
+        """Raise unless the model takes a sequence, and gives y where its properties say."""
+        x, lengths = self._inputs(np.array([0]))
+        try:
+            shape = model._run(x, None, lengths, keep=False)[0].shape
+        except (TypeError, ValueError) as error:
+            error.add_note(f"where x is made of {name}[0]")
+            raise
+        expected = {self._y_axis: 1}
+        if self._per_step:
+            expected[1 - self._y_axis] = x.shape[1 - self._axis]
+        if any(len(shape) <= axis or shape[axis] != size for axis, size in expected.items()):
+            must = " and ".join(f"{size} on axis {axis}" for axis, size in expected.items())
             raise ValueError(
-                f"model gives y of shape {shapes[0]} for one sequence and {shapes[1]} for two, "
-                "must have an entry for each"
+                f"model gives y of shape {shape} for one sequence, must have {must}: "
+                f"its batch_axis is {self._axis} and keeps_steps is {model.keeps_steps}"
             )
-        self._y_axis = axes[0]
-        time = 1 - self._y_axis
-        self._per_step = (
-            self._lengths is not None
-            and 0 <= time < len(shapes[0])
-            and shapes[1][time] - shapes[0][time] == 2
-        )
 
     def _check_target(self, label: str, target: Any) -> None:
         if not self._per_step:

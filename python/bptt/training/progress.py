@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from ..optional import partner
+
 
 class Progress:
     """Shows nothing; what the others have in common."""
@@ -44,8 +46,7 @@ class Bar(Progress):
     """One bar of tqdm over all epochs."""
 
     def __init__(self, epochs: int, epoch: int, sequences: int) -> None:
-        from tqdm import tqdm
-
+        tqdm = partner("tqdm", "a progress bar needs", "examples").tqdm
         super().__init__(epochs, epoch, sequences)
         self._before = ""  # the last validation
         self._bar = tqdm(

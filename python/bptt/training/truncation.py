@@ -91,16 +91,14 @@ def truncated(
     True
     """
     value_and_grad(model, loss)  # checks both
-    parts = list(model.modules())
     if not model.stateful:
         raise ValueError(f"model is {model!r}, must have a state")
-    for part in parts:
+    for part in model.modules():
         if getattr(part, "bidirectional", False):
             raise ValueError(f"model has the layer {part!r}, must have none that is bidirectional")
     x = checks.real_array("x", x)
-    batch_first = any(getattr(part, "batch_first", False) for part in parts)
     batched = x.ndim >= (2 if x.dtype.kind in "iu" else 3)
-    axis = 1 if batch_first and batched else 0
+    axis = 1 - model.batch_axis if batched else 0  # of the steps
     if x.ndim <= axis:
         raise ValueError(f"x has shape {x.shape}, must have an axis of steps")
     T = x.shape[axis]
