@@ -46,8 +46,8 @@ def fit(
         Of `model.params`, or of some of them: the others are not changed.
     train : pair (x, target)
         x is an array of N sequences of T steps, such that model(x) and loss(y, target) can be
-        called; the batch lies where the model's layers have it: (N, T, ...) with batch_first, or
-        without layers that know batch_first; else (T, N, ...). Or x is a list of N sequences
+        called; the batch lies on `model.batch_axis`: (N, T, ...) with batch_first, or without a
+        state and layers that know batch_first; else (T, N, ...). Or x is a list of N sequences
         (T_i, ...), whose lengths the model is told. target is then an array of N entries, or, where
         y has an entry for each step, a list of N arrays (T_i, ...). Padding never reaches the loss:
         it gets y and target with all steps of all sequences along one axis.
