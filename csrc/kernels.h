@@ -192,7 +192,7 @@ struct Kernels {
   Table<double> f64;
 
   template <class T>
-  const Table<T>& table() const {
+  BPTT_INLINE const Table<T>& table() const {
     if constexpr (sizeof(T) == sizeof(float))
       return f32;
     else

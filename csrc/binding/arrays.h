@@ -57,6 +57,21 @@ py::array array_argument(py::handle argument, const char* name, const py::dtype&
 py::array contiguous_argument(py::handle argument, const char* name, const py::dtype& dtype,
                               const Extents& extents, const char* meaning);
 
+[[noreturn]] void type_error(const std::string& message);
+[[noreturn]] void value_error(const std::string& message);
+std::string type_name(py::handle argument);  // "of type int", or "None"
+
+// What an object of pybind11's holds, whose type has been checked. pybind11 would let calls into an object
+// that
+// __new__ made and __init__ did not, in which there is nothing.
+template <class T>
+T& held(py::handle object, const char* name) {
+  const auto held = reinterpret_cast<py::detail::instance*>(object.ptr())->get_value_and_holder();
+  if (!held.holder_constructed())
+    type_error(std::string(name) + " is " + type_name(object) + " without __init__");
+  return *static_cast<T*>(held.value_ptr());
+}
+
 // f(T()) for the T of a dtype, float or double.
 template <class F>
 auto with_dtype(const py::dtype& dtype, const F& f) {
@@ -124,12 +139,9 @@ py::array apart_from(const py::array& array, const py::array& out);
 // MemoryError if a product of extents and an element's size is out of range.
 void check_size(const Extents& extents, py::ssize_t itemsize);
 
-[[noreturn]] void type_error(const std::string& message);
-[[noreturn]] void value_error(const std::string& message);
 [[noreturn]] void shape_error(const char* name, const py::array& array, const std::string& must);
 
-std::string text(py::handle value);          // as Python's str()
-std::string type_name(py::handle argument);  // "of type int", or "None"
-std::string with_columns(int64_t I);         // what else must be of a matrix (rows, I)
+std::string text(py::handle value);   // as Python's str()
+std::string with_columns(int64_t I);  // what else must be of a matrix (rows, I)
 
 }  // namespace bptt

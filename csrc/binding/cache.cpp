@@ -45,11 +45,14 @@ py::dict arrays_of(const Cache& cache) {
     to.saved[i] = {add(std::string(1, cell.beside[i - cell.gates]), {steps, N, H}), H};
   for (int i = 0; i < cell.states; ++i) to.states[i] = add(kStateNames[i].all, {steps + 1, N, H});
 
+  if (!cache.problem.segment) {
+    Unpacking<T>(cache.problem, Forward<T>{}, cache.kept.data(), to)();
+    return arrays;
+  }
   const CacheCall<T> call(cache, 1);
   Forward<T> again = call.forward;
-  if (cache.problem.segment && !worth_a_team(call.plan.microseconds)) again.threads = 1;
-  const Unpacking<T> unpacking(cache.problem, again, cache.kept.data(), to);
-  run_call(call.plan, unpacking);
+  if (!worth_a_team(call.plan.microseconds)) again.threads = 1;
+  run_call(call.plan, Unpacking<T>(cache.problem, again, cache.kept.data(), to));
   return arrays;
 }
 

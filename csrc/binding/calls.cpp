@@ -132,8 +132,8 @@ py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given) {
 
 namespace {
 
-// Which gradients are wanted, in the order of the results: x, the weights, the initial states, h of all
-// steps.
+// Which gradients are wanted, in the order of the results: x, the weights, the units' own parameters of a
+// cell that has them, the initial states, h of all steps.
 class Wanted {
  public:
   static constexpr int kVectors = 5, kMost = kVectors + 1 + kMostStates + 1;
@@ -216,7 +216,7 @@ py::tuple backward(Cell cell, const py::args& given) {
                "_forward(..., training=True)");
   };
   if (!py::isinstance<Cache>(given_cache)) refuse(type_name(given_cache));
-  const Cache& cache = *given_cache.cast<Cache*>();
+  const Cache& cache = held<Cache>(given_cache, "cache");
   if (cache.problem.cell != cell)
     refuse(std::string("that of functional.") + info(cache.problem.cell).name + "_forward");
   const auto [T, N, I, H] = cache.problem.shape;

@@ -11,7 +11,7 @@ namespace bptt {
 
 // y, the final states and the cache
 py::tuple forward(Cell cell, const Kernels& kernels, const py::args& given);
-// the gradients of x w_ih w_hh b_ih b_hh, of the initial states and of h
+// the gradients of the arguments that are arrays, and of h
 py::tuple backward(Cell cell, const py::args& given);
 
 }  // namespace bptt

@@ -9,7 +9,7 @@ LengthsArgument::LengthsArgument(py::handle argument, int64_t T, int64_t N)
     values_ = lengths_argument(argument, "lengths", N, T, "T");
     return;
   }
-  sorted_ = &argument.cast<const Lengths&>().schedule;
+  sorted_ = &held<Lengths>(argument, "lengths").schedule;
   if (sorted_->T() != T || sorted_->N() != N)
     value_error("lengths is for T, N = " + std::to_string(sorted_->T()) + ", " +
                 std::to_string(sorted_->N()) + ", must be for " + std::to_string(T) + ", " +
@@ -22,7 +22,11 @@ OwnedSchedule LengthsArgument::schedule() const {
 }
 
 Lengths make_lengths(const py::object& lengths, int64_t T, int64_t N) {
-  return {LengthsArgument(lengths, T, N).schedule()};
+  if (T < 0 || N < 0) value_error("T and N must be at least 0");
+  if (lengths.is_none()) type_error("lengths is None, must be an array");
+  const LengthsArgument checked(lengths, T, N);
+  check_size({T, 8}, sizeof(int64_t));
+  return {checked.schedule()};
 }
 
 }  // namespace bptt

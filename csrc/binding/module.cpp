@@ -72,8 +72,8 @@ void register_cells(py::module_& m) {
     return cells;
   });
   py::class_<Cache>(m, "Cache", "What a training forward pass keeps for its backward pass.")
-      .def("arrays", &Cache::arrays)
-      .def("__repr__", &Cache::repr);
+      .def("arrays", [](py::handle self) { return held<Cache>(self, "self").arrays(); })
+      .def("__repr__", [](py::handle self) { return held<Cache>(self, "self").repr(); });
   py::class_<Lengths>(m, "Lengths",
                       "Lengths of N sequences in 0..T, checked and sorted once for several calls.")
       .def(py::init(&make_lengths), py::arg("lengths"), py::arg("T"), py::arg("N"));
@@ -98,16 +98,11 @@ std::unique_ptr<Stream> make_stream(const std::string& name,
 
 PyTypeObject* stream_type = nullptr;
 
-// What a method of Python's acts on. pybind11 would let methods into an object that __new__ made and
-// __init__ did not, in which there is nothing.
+// What a method of Python's acts on.
 Stream& stream_of(py::handle self) {
   if (!PyObject_TypeCheck(self.ptr(), stream_type))
     type_error("self is " + type_name(self) + ", must be a Stream");
-  auto* object = reinterpret_cast<py::detail::instance*>(self.ptr());
-  const py::detail::value_and_holder held = object->get_value_and_holder();
-  if (!held.holder_constructed())
-    type_error("self is a Stream without __init__, must be from layer.stream()");
-  return *static_cast<Stream*>(held.value_ptr());
+  return held<Stream>(self, "self");
 }
 
 void register_stream(py::module_& m) {

@@ -22,7 +22,7 @@ class StreamOf final : public Stream {
         options_(options),
         N_(batch),
         one_step_(1, batch, nullptr) {
-    for (const LayerWeights& given : layers) add_layer(given, info(cell).gates);
+    for (const LayerWeights& given : layers) add_layer(given, info(cell));
     const size_t bytes = size_t(states_ * L() * N_ * H_) * sizeof(T);
     state_ = Block(bytes);
     memset(state_.data(), 0, bytes);
@@ -131,7 +131,8 @@ class StreamOf final : public Stream {
     return a + N_ * I_ <= b || b + N_ * H_ <= a;
   }
 
-  void add_layer(const LayerWeights& given, int64_t gates) {
+  void add_layer(const LayerWeights& given, const CellInfo& cell) {
+    const int64_t gates = cell.gates;
     const auto weights = [&](const py::object& argument, const char* name, const Extents& extents) {
       return contiguous_argument(argument, name, dtype_, extents, "the layer's");
     };
@@ -156,7 +157,8 @@ class StreamOf final : public Stream {
       call.b_hh = static_cast<const T*>((b_hh = weights(given.b_hh, "b_hh", {gates * H_})).data());
     py::array vectors;
     if (given.vectors)
-      call.vectors = static_cast<const T*>((vectors = weights(given.vectors, "vectors", {-1, H_})).data());
+      call.vectors =
+          static_cast<const T*>((vectors = weights(given.vectors, "vectors", {cell.vectors, H_})).data());
     terms_ += N_ * gates * H_ * (w_ih.shape(1) + H_);
     panels_.emplace_back(kernels_.panel_bytes(call.shape));
     call.panels = panels_.back().data();

@@ -204,7 +204,11 @@ struct BackwardPass {
           T* to = scratch.dstates[i] + carried + b * L;
           store(to, load(to) + dp[i]);
         }
-        for (int k = 0; k < kColumns; ++k) store(D + k * L, da[k]);
+        const auto put = [&](int first, int count) {
+          for (int k = first; k < first + count; ++k) store(D + k * L, da[k]);
+        };
+        put(C::phases[phase].first, C::phases[phase].count);  // others may still read the next phase's
+        put(C::slots, C::vectors);
       }
     }
   }

@@ -47,7 +47,7 @@ struct BackwardScratch {
   // core has written costs another more to fetch than it costs to make.
   struct PerMember {
     T* w_hh;        // panels
-    T* right;       // panels of a chunk's previous states, then of its inputs
+    T* right;       // panels of what a chunk has multiplied: a phase's left vectors, then the inputs
     RowOfD<T>* dx;  // its rows
     T* dx_panel;    // of w_ih: one gate of one group
     T* left;        // a row of a phase's left vector

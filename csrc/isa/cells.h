@@ -149,6 +149,7 @@ struct Gru : Sizes<Cell::kGru> {  // gates r z n; slots: n from x, r, z, q = W_h
 template <class C>
 struct Phases {
   static constexpr int count = int(sizeof(C::phases) / sizeof(GateSlots));
+  static_assert(count <= 2, "what a phase leaves for the next has one place");
   // recurrent products of a unit before phase i; of all phases, i = count
   static constexpr int products_before(int i) {
     return i == 0 ? 0 : products_before(i - 1) + C::phases[i - 1].count;
@@ -167,7 +168,6 @@ struct Phases {
 // f(i), with an i that is a constant, for each from `begin` to `end`
 template <int i>
 struct Index {
-  static constexpr int value = i;
   constexpr operator int() const { return i; }
 };
 template <int begin, int end, class F>

@@ -21,7 +21,7 @@ struct Factor {
   static constexpr GateSlots slots = phase < 0 ? C::x : C::phases[phase < 0 ? 0 : phase];
 
   const T* w;
-  int64_t terms, units;
+  int64_t terms, H;
   T* panels;
   bool unpacked;  // w is read but once: as it is
   int64_t place;  // the unit block in whose place all panels are, being used but once; else -1
@@ -65,7 +65,7 @@ struct Factor {
 
  private:
   MatrixRows<T> rows_of(int64_t block, int j) const {
-    return {w + (slots.gate[j] * units + block * L) * terms, terms, min(L, units - block * L)};
+    return {w + (slots.gate[j] * H + block * L) * terms, terms, min(L, H - block * L)};
   }
 };
 

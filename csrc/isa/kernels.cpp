@@ -49,6 +49,18 @@ void map(const T* x, T* y, int64_t n) {
   }
 }
 
+// What the row of a cell says of it and what its struct says fit together.
+template <class C>
+constexpr bool is_sound(const CellInfo& row) {
+  int beside = 0;
+  while (row.beside[beside]) ++beside;
+  return C::saved <= kMostSaved && C::states <= kMostStates && Phases<C>::products == C::gates &&
+         C::x.count == C::gates && (C::saved == 0 ? beside == 0 : C::saved == C::gates + beside);
+}
+#define BPTT_CELL(Name, ...) static_assert(is_sound<Name<float>>(info(Cell::k##Name)));
+BPTT_CELLS(BPTT_CELL)
+#undef BPTT_CELL
+
 template <class C, class T>
 constexpr CellKernels<T> kCell{C::saved,          kept_bytes<C, T>, forward_scratch<C, T>,  forward<C, T>,
                                panel_bytes<C, T>, pack<C, T>,       backward_scratch<C, T>, backward<C, T>,

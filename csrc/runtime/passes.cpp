@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "team.h"
 
 namespace bptt {
@@ -28,16 +31,21 @@ class Segments {
     return i < states ? states_ + (segment * states + i) * values_ : nullptr;
   }
 
-  // Makes a call for all segments that of segment i, until the next is asked for, on as many threads as are
-  // worth waking for it alone.
+  // Makes a call for all segments that of segment i, until the next is asked for.
   template <class Call>
   Call part(int64_t i, const Call& whole) {
     const int64_t a = i * length(), b = std::min(a + length(), problem_.shape.T);
     Call call = whole;
     call.shape.T = b - a;
     call.schedule = steps_of(all_, a, b, first_row_.data());
+    return call;
+  }
+  // The same on as many threads as are worth waking for it alone.
+  template <class Call>
+  Call work(int64_t i, const Call& whole) {
+    Call call = part(i, whole);
     const double all = double(std::max<int64_t>(1, problem_.shape.T));
-    if (!worth_a_team(microseconds_ * double(b - a) / all)) call.threads = 1;
+    if (!worth_a_team(microseconds_ * double(call.shape.T) / all)) call.threads = 1;
     return call;
   }
 
@@ -100,7 +108,7 @@ bool ForwardRun<T>::operator()() const {
       memset(segments.state(0, i), 0, bytes);
   }
   for (int64_t segment = 0; segment < segments.count(); ++segment) {
-    Forward<T> call = segments.part(segment, call_);
+    Forward<T> call = segments.work(segment, call_);
     for (int i = 0; i < kMostStates; ++i) {
       call.before[i] = segments.state(segment, i);
       if (segment + 1 < segments.count()) call.after[i] = segments.state(segment + 1, i);
@@ -125,7 +133,6 @@ BackwardRun<T>::BackwardRun(const Problem& problem, const Backward<T>& call, con
   describe(problem, again_);
   Segments<T> segments(problem, kept);
   Backward<T> first = segments.part(0, call_);
-  first.threads = call_.threads;
   first.resumes = segments.count() > 1;  // no other needs more memory
   segment_ = Block(kernels.kept_bytes(first.shape, first.schedule.first_row[first.shape.T]));
   call_.kept = again_.kept = segment_.data();
@@ -141,7 +148,7 @@ bool BackwardRun<T>::operator()() const {
   if (!problem_.segment) return kernels.backward(call_);
   Segments<T> segments(problem_, kept_, microseconds_);
   for (int64_t segment = segments.count() - 1; segment >= 0; --segment) {
-    Backward<T> back = segments.part(segment, call_);
+    Backward<T> back = segments.work(segment, call_);
     back.resumes = segment + 1 < segments.count();
     Forward<T> forth = again_;
     static_cast<Call<T>&>(forth) = back;

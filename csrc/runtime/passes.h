@@ -1,9 +1,6 @@
 // One problem forward and backward through time: whole or, with checkpoints, one segment after the other.
 #pragma once
 
-#include <algorithm>
-#include <vector>
-
 #include "../kernels.h"
 #include "blocks.h"
 #include "schedule.h"
@@ -31,7 +28,7 @@ struct Problem {
 template <class T>
 Block kept_of(const Problem& problem);
 
-// A pass takes memory when it is made, and works when it is called: false if stop() ended it. The call is
+// A pass takes its blocks when it is made, and works when it is called: false if stop() ended it. The call is
 // filled in but for the shape, the schedule, what is kept and scratch. `microseconds` is the estimate of all
 // segments.
 template <class T>

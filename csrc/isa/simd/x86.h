@@ -3,7 +3,9 @@
 #pragma once
 
 #pragma GCC diagnostic push
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC's own "undefined" vectors
+#endif
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 
