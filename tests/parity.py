@@ -140,3 +140,16 @@ def assert_gradients(value, arrays, gradients, rel=1e-7):
     directions = [normal(a.shape, seed=100 + i) for i, a in enumerate(arrays)]
     told = sum(np.sum(g * d) for g, d in zip(gradients, directions, strict=True))
     assert slope_along(value, arrays, directions) == pytest.approx(told, rel=rel)
+
+
+def recorded_wrt(monkeypatch, module, name):
+    """A list that grows by what each call of a backward function asks for."""
+    asked = []
+    original = getattr(module, name)
+
+    def recording(*args, wrt, **kwargs):
+        asked.append(set(wrt))
+        return original(*args, wrt=wrt, **kwargs)
+
+    monkeypatch.setattr(module, name, recording)
+    return asked

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 TESTS = str(Path(__file__).parent)
@@ -57,3 +58,18 @@ def output(program: str, *options: str, timeout: float = 60, **variables: str) -
     code, out, err = finish(start(program, *options, **variables), timeout)
     assert (code, err) == (0, ""), f"exit code {code}\n{out}\n{err}"
     return out
+
+
+def assert_interrupted(program: str, after: float, **variables: str) -> None:
+    """Assert that Ctrl-C ends a program within a second and a half.
+
+    It prints "begins", and is interrupted so many seconds later; then it prints "interrupted".
+    """
+    process = start(program, **variables)
+    assert process.stdout
+    assert process.stdout.readline() == "begins\n"
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    sent = time.perf_counter()
+    assert finish(process, 10) == (0, "interrupted", "")
+    assert time.perf_counter() - sent < 1.5

@@ -14,28 +14,12 @@ import numpy as np
 import pytest
 from cells import GRU, LSTM, Case, compute
 from numpy.lib.stride_tricks import as_strided
-from processes import finish, output, peak, start
+from processes import assert_interrupted, output, peak
+from teams import settings_kept, team_of  # noqa: F401  (a fixture)
 from tolerances import assert_same_bits
 
 import bptt
-from bptt import _core, functional
-
-
-@pytest.fixture(autouse=True)
-def _settings() -> Iterator[None]:
-    """Restore what tests set."""
-    before = bptt.get_num_threads()
-    yield
-    bptt.set_num_threads(before)
-    bptt.set_flush_denormal(True)
-    _core.set_always_share(False)
-
-
-def team_of(n: int) -> None:
-    """Share the smallest work among n threads."""
-    bptt.set_num_threads(n)
-    _core.set_always_share(True)
-
+from bptt import functional
 
 every_team = pytest.mark.parametrize("team", [1, 3])
 
@@ -145,14 +129,8 @@ def interrupted_forward() -> None:
 
 @every_team
 def test_ctrl_c_ends_a_long_call(team: int) -> None:
-    process = start("import test_calls as t; t.interrupted_forward()", BPTT_NUM_THREADS=str(team))
-    assert process.stdout
-    assert process.stdout.readline() == "begins\n"
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    sent = time.perf_counter()
-    assert finish(process, 10) == (0, "interrupted", "")
-    assert time.perf_counter() - sent < 1.5
+    program = "import test_calls as t; t.interrupted_forward()"
+    assert_interrupted(program, 0.5, BPTT_NUM_THREADS=str(team))
 
 
 class Handled(Exception):

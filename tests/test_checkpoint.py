@@ -46,14 +46,7 @@ def everything(
 
 # T, N, I, H: with blocks of 64, 21, 7 and 1 steps in sums over rows; members that take sequences,
 # or units, or nothing; groups of units that are not full
-SIZES = [
-    (0, 3, 2, 4),
-    (1, 2, 3, 5),
-    (130, 1, 3, 17),
-    (50, 3, 4, 70),
-    (37, 9, 5, 33),
-    (9, 70, 3, 17),
-]
+SIZES = (0, 3, 2, 4), (1, 2, 3, 5), (130, 1, 3, 17), (50, 3, 4, 70), (37, 9, 5, 33), (9, 70, 3, 17)
 
 
 @every_cell

@@ -7,7 +7,6 @@ import itertools
 import math
 import re
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from parity import normal, numbers, slope_along
-from processes import finish, start
+from processes import assert_interrupted
 from tolerances import assert_close, assert_same_bits
 
 import bptt
@@ -317,14 +316,7 @@ def interrupted_call():
 
 
 def test_ctrl_c_ends_a_long_call():
-    process = start("import test_ctc as t; t.interrupted_call()", BPTT_NUM_THREADS="2")
-    assert process.stdout
-    assert process.stdout.readline() == "begins\n"
-    time.sleep(0.8)
-    process.send_signal(signal.SIGINT)
-    sent = time.perf_counter()
-    assert finish(process, 10) == (0, "interrupted", "")
-    assert time.perf_counter() - sent < 1.5
+    assert_interrupted("import test_ctc as t; t.interrupted_call()", 0.8, BPTT_NUM_THREADS="2")
 
 
 @pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f4", ">f8"])

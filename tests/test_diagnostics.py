@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from parity import assert_close, normal
+from parity import assert_close, normal, recorded_wrt
 
 import bptt
 from bptt import diagnostics, functional
@@ -158,14 +158,7 @@ def test_a_loss_and_its_dy_give_the_same(backend):
 
 
 def test_pullbacks_ask_for_no_more_after_it(monkeypatch):
-    asked = []
-    original = functional.gru_backward
-
-    def recording(*args, wrt, **kwargs):
-        asked.append(set(wrt))
-        return original(*args, wrt=wrt, **kwargs)
-
-    monkeypatch.setattr(functional, "gru_backward", recording)
+    asked = recorded_wrt(monkeypatch, functional, "gru_backward")
     model, x = small("GRU"), normal((6, 2, 3))
     gradient_flow(model, x, dy=normal((6, 2, 4)))
     with pytest.raises(ValueError, match=r"^dy has shape"):

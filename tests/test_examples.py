@@ -288,21 +288,6 @@ def test_digits_are_drawn_with_any_number_right(digits, tmp_path, right):
     assert (tmp_path / "d.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--epochs", "0"), "--epochs must be at least 1"),
-        (("--output", "none/d.png"), "--output: there is no directory none"),
-        (("--cell", "cnn"), "--cell: invalid choice: 'cnn'"),
-    ],
-)
-def test_digits_refuses(digits, capsys, tmp_path, monkeypatch, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=r"^2$"):
-        digits.main(arguments)
-    assert message in capsys.readouterr().err
-
-
 def test_hybrid_recalls_what_its_parts_do_not(hybrid, tmp_path):
     """The whole default run."""
     from matplotlib.image import imread
@@ -359,17 +344,23 @@ def test_hybrid_is_the_same_each_run_and_looks_at_all_of_one(hybrid, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("example", "arguments", "message"),
     [
-        (("--pairs", "17"), "--pairs must be in 1..16"),
-        (("--steps", "0"), "--steps must be at least 1"),
-        (("--output", "none/d.png"), "--output: there is no directory none"),
+        ("digits", ("--epochs", "0"), "--epochs must be at least 1"),
+        ("digits", ("--output", "none/d.png"), "--output: there is no directory none"),
+        ("digits", ("--cell", "cnn"), "--cell: invalid choice: 'cnn'"),
+        ("hybrid", ("--pairs", "17"), "--pairs must be in 1..16"),
+        ("hybrid", ("--steps", "0"), "--steps must be at least 1"),
+        ("hybrid", ("--output", "none/d.png"), "--output: there is no directory none"),
     ],
 )
-def test_hybrid_refuses(hybrid, capsys, tmp_path, monkeypatch, arguments, message):
+def test_bad_arguments_are_refused(
+    request, capsys, tmp_path, monkeypatch, example, arguments, message
+):
+    program = request.getfixturevalue(example)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^2$"):
-        hybrid.main(arguments)
+        program.main(arguments)
     assert message in capsys.readouterr().err
 
 

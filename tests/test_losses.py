@@ -110,14 +110,9 @@ def test_cross_entropy_equals_torch(torch, shape, ignore_index, reduction, dtype
     options = {"ignore_index": ignore_index, "reduction": reduction}
     value, dy = bptt.cross_entropy(y, target, **options)
     assert not dy[target == ignore_index].any()
-    compare(
-        torch,
-        (value, dy.reshape(-1, 5)),
-        torch.nn.functional.cross_entropy,
-        y.reshape(-1, 5),
-        target.reshape(-1),
-        **options,
-    )
+    rows = y.reshape(-1, 5), target.reshape(-1)
+    found = value, dy.reshape(-1, 5)
+    compare(torch, found, torch.nn.functional.cross_entropy, *rows, **options)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -140,14 +135,9 @@ def test_nll_equals_torch(torch, shape, ignore_index, reduction, dtype):
     target = numbers(1).integers(0, 5, shape)
     options = {"ignore_index": ignore_index, "reduction": reduction}
     value, dy = bptt.nll_loss(y, target, **options)
-    compare(
-        torch,
-        (value, dy.reshape(-1, 5)),
-        torch.nn.functional.nll_loss,
-        y.reshape(-1, 5),
-        target.reshape(-1),
-        **options,
-    )
+    rows = y.reshape(-1, 5), target.reshape(-1)
+    found = value, dy.reshape(-1, 5)
+    compare(torch, found, torch.nn.functional.nll_loss, *rows, **options)
 
 
 @pytest.mark.parametrize("label_smoothing", [0, 0.2])

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -22,6 +22,8 @@ from bptt.reference import cells as formulas
 from bptt.reference import time as recurrence
 
 STEP = 1e-30  # of the complex step: nothing is subtracted, so it may be tiny
+
+_Test = TypeVar("_Test", bound=Callable[..., None])
 
 every_variant = pytest.mark.parametrize("cell", VARIANTS, ids=str)
 every_order = pytest.mark.parametrize(
@@ -100,14 +102,17 @@ def scalar_forward(case: Case, given: dict[str, Any]) -> Arrays:
     return {**result, **found}
 
 
+def every_call(test: _Test) -> _Test:
+    """Run a test of every variant in every order, with all arguments and with few."""
+    return every_variant(every_order(every_amount(test)))
+
+
 def _case(cell: Cell, ragged: bool, reverse: bool, bare: bool, **sizes: int) -> Case:
     without = frozenset(cell.optional) if bare else frozenset()
     return Case(cell, ragged=ragged, reverse=reverse, without=without, kink=1e-3, **sizes)
 
 
-@every_variant
-@every_order
-@every_amount
+@every_call
 def test_forward_is_the_scalar_loop(cell: Cell, ragged: bool, reverse: bool, bare: bool) -> None:
     case = _case(cell, ragged, reverse, bare, T=6, N=5, inputs=3, H=4)
     given, _ = case.problem()
@@ -169,9 +174,7 @@ def _filled(case: Case, given: dict[str, Any]) -> dict[str, Any]:
     return {name: np.zeros(shapes[name]) for name in case.cell.gradients} | given
 
 
-@every_variant
-@every_order
-@every_amount
+@every_call
 def test_backward_is_the_complex_step(cell: Cell, ragged: bool, reverse: bool, bare: bool) -> None:
     case = _case(cell, ragged, reverse, bare, T=4, N=3, inputs=2, H=3)
     given, upstream = case.problem()

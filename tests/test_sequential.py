@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from parity import assert_close, assert_gradients, assert_same, normal
+from parity import assert_close, assert_gradients, assert_same, normal, recorded_wrt
 
 import bptt
 from bptt import reference
@@ -157,14 +157,7 @@ def test_pullback_repeats_and_wrt_selects(backend):
 
 
 def test_gradients_go_down_only_as_far_as_needed(monkeypatch):
-    asked = []
-    original = reference.rnn_backward
-
-    def recording(*args, wrt, **kwargs):
-        asked.append(set(wrt))
-        return original(*args, wrt=wrt, **kwargs)
-
-    monkeypatch.setattr(reference, "rnn_backward", recording)
+    asked = recorded_wrt(monkeypatch, reference, "rnn_backward")
     options = {"bias": False, "dtype": np.float64, "backend": "reference"}
     weights = {"w_ih", "w_hh"}
     below = bptt.Sequential(bptt.Dropout(), bptt.Activation("tanh"), bptt.RNN(3, 3, **options))

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import random
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from cells import CELLS, LSTM, Arrays, Case, Cell, compute
 from numpy.typing import NDArray
 from processes import finish, output, start
+from teams import settings_kept, team_of  # noqa: F401  (a fixture)
 from tolerances import assert_same_bits
 
 import bptt
@@ -29,21 +29,6 @@ CASES = [
     for sizes in SIZES
     for dtype, ragged in (("float32", False), ("float64", True))
 ]
-
-
-@pytest.fixture(autouse=True)
-def _settings() -> Iterator[None]:
-    """Restore what tests set."""
-    before = bptt.get_num_threads()
-    yield
-    bptt.set_num_threads(before)
-    _core.set_always_share(False)
-
-
-def team_of(n: int) -> None:
-    """Share the smallest work among n threads."""
-    bptt.set_num_threads(n)
-    _core.set_always_share(True)
 
 
 def assert_all_same_bits(actual: Arrays, expected: Arrays) -> None:

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from parity import assert_close, assert_same, normal, numbers, slope_along, torch_twin
+from parity import assert_close, assert_same, normal, numbers, recorded_wrt, slope_along, torch_twin
 
 import bptt
 from bptt import reference
@@ -145,14 +145,7 @@ def test_a_bare_layer_is_a_model(backend):
 
 
 def test_the_gradient_of_the_input_is_not_computed(monkeypatch):
-    asked = []
-    original = reference.gru_backward
-
-    def recording(*args, wrt, **kwargs):
-        asked.append(set(wrt))
-        return original(*args, wrt=wrt, **kwargs)
-
-    monkeypatch.setattr(reference, "gru_backward", recording)
+    asked = recorded_wrt(monkeypatch, reference, "gru_backward")
     step = bptt.value_and_grad(bptt.GRU(3, 4, rng=0, backend="reference"), bptt.mse_loss)
     step(np.ones((5, 2, 3), np.float32), np.ones((5, 2, 4), np.float32))
     assert asked == [{"w_ih", "w_hh", "b_ih", "b_hh"}]

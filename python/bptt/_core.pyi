@@ -1,12 +1,12 @@
 """Types of the compiled module, which is private: see `bptt.functional` and `bptt.settings`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bptt.results import Array
-from bptt.results import Cache as CacheProtocol
 
 __version__: str
 compiler: str
@@ -31,98 +31,13 @@ class Stream:
     def set_state(self, *states: npt.ArrayLike) -> None: ...
     def clear(self, chosen: npt.NDArray[np.bool_]) -> None: ...
 
-def rnn_forward(
-    x: npt.ArrayLike,
-    w_ih: npt.ArrayLike,
-    w_hh: npt.ArrayLike,
-    b_ih: npt.ArrayLike | None,
-    b_hh: npt.ArrayLike | None,
-    h_0: npt.ArrayLike | None,
-    nonlinearity: str,
-    slope: float,
-    lengths: npt.ArrayLike | None,
-    reverse: bool,
-    training: bool,
-    checkpoint_every: int | None,
-    out: Array | None,
-    /,
-) -> tuple[Array, Array, Cache | None]: ...
-def lstm_forward(
-    x: npt.ArrayLike,
-    w_ih: npt.ArrayLike,
-    w_hh: npt.ArrayLike,
-    b_ih: npt.ArrayLike | None,
-    b_hh: npt.ArrayLike | None,
-    h_0: npt.ArrayLike | None,
-    c_0: npt.ArrayLike | None,
-    lengths: npt.ArrayLike | None,
-    reverse: bool,
-    training: bool,
-    checkpoint_every: int | None,
-    out: Array | None,
-    /,
-) -> tuple[Array, Array, Array, Cache | None]: ...
-def gru_forward(
-    x: npt.ArrayLike,
-    w_ih: npt.ArrayLike,
-    w_hh: npt.ArrayLike,
-    b_ih: npt.ArrayLike | None,
-    b_hh: npt.ArrayLike | None,
-    h_0: npt.ArrayLike | None,
-    lengths: npt.ArrayLike | None,
-    reverse: bool,
-    training: bool,
-    checkpoint_every: int | None,
-    out: Array | None,
-    /,
-) -> tuple[Array, Array, Cache | None]: ...
-def rnn_backward(
-    cache: CacheProtocol,
-    dy: npt.ArrayLike | None,
-    dh_n: npt.ArrayLike | None,
-    wrt: Collection[str] | None,
-    /,
-) -> tuple[
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-]: ...
-def lstm_backward(
-    cache: CacheProtocol,
-    dy: npt.ArrayLike | None,
-    dh_n: npt.ArrayLike | None,
-    dc_n: npt.ArrayLike | None,
-    wrt: Collection[str] | None,
-    /,
-) -> tuple[
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-]: ...
-def gru_backward(
-    cache: CacheProtocol,
-    dy: npt.ArrayLike | None,
-    dh_n: npt.ArrayLike | None,
-    wrt: Collection[str] | None,
-    /,
-) -> tuple[
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-    Array | None,
-]: ...
+# The order of what they take is that of the signatures in `bptt.functional`, without defaults.
+def rnn_forward(*given: object) -> tuple[Any, ...]: ...
+def rnn_backward(*given: object) -> tuple[Any, ...]: ...
+def lstm_forward(*given: object) -> tuple[Any, ...]: ...
+def lstm_backward(*given: object) -> tuple[Any, ...]: ...
+def gru_forward(*given: object) -> tuple[Any, ...]: ...
+def gru_backward(*given: object) -> tuple[Any, ...]: ...
 def cells() -> dict[str, tuple[int, int]]: ...  # gates and states of each
 def ctc_loss(
     logits: npt.ArrayLike,

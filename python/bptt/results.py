@@ -38,12 +38,10 @@ class LSTMForward(NamedTuple):
     cache: Cache | None
 
 
-class GRUForward(NamedTuple):
+class GRUForward(RNNForward):
     """y (T,N,H), h_n (N,H), cache (None unless training)."""
 
-    y: Array
-    h_n: Array
-    cache: Cache | None
+    __slots__ = ()
 
 
 class RNNGradients(NamedTuple):
@@ -71,13 +69,7 @@ class LSTMGradients(NamedTuple):
     h: Array | None
 
 
-class GRUGradients(NamedTuple):
+class GRUGradients(RNNGradients):
     """One an argument of `gru_forward`, in its shape, and h (T,N,H); None where not asked for."""
 
-    x: Array | None
-    w_ih: Array | None
-    w_hh: Array | None
-    b_ih: Array | None
-    b_hh: Array | None
-    h_0: Array | None
-    h: Array | None
+    __slots__ = ()

@@ -64,7 +64,8 @@ class Optimizer:
         super().__init_subclass__()
         cls._hyperparameters = tuple(inspect.signature(cls).parameters)[1:]  # all but params
 
-    def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
+    def __init__(self, params: Mapping[str, Array], given: Mapping[str, Any]) -> None:
+        """`given` has the arguments of the constructor by name: its locals will do."""
         checks.instance("params", params, Mapping, "a mapping such as layer.params")
         names: dict[int, str] = {}
         for name, array in params.items():
@@ -78,7 +79,7 @@ class Optimizer:
         self.params = dict(params)
         self._steps = 0
         self._kept: dict[str, dict[str, Array] | None] = {}
-        self._configure(hyperparameters)
+        self._configure({name: given[name] for name in self._hyperparameters})
         self.initial_lr = self.lr
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -28,10 +28,11 @@ class Schedule:
 
     last_epoch: int
 
-    def __init__(self, optimizer: Optimizer, **arguments: Any) -> None:
+    def __init__(self, optimizer: Optimizer, given: Mapping[str, Any]) -> None:
+        """`given` has the arguments of the constructor by name: its locals will do."""
         self.optimizer = checks.instance("optimizer", optimizer, Optimizer, "an optimiser of bptt")
         for name, check in self._options().items():
-            setattr(self, name, check(name, arguments[name]))
+            setattr(self, name, check(name, given[name]))
         self.last_epoch = 0
 
     def __repr__(self) -> str:
@@ -82,8 +83,8 @@ class EpochSchedule(Schedule):
 
     base_lr: float
 
-    def __init__(self, optimizer: Optimizer, **arguments: Any) -> None:
-        super().__init__(optimizer, **arguments)
+    def __init__(self, optimizer: Optimizer, given: Mapping[str, Any]) -> None:
+        super().__init__(optimizer, given)
         self.base_lr = optimizer.initial_lr
         self._set_lr(self._lr_at(0))
 

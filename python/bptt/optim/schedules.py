@@ -35,7 +35,7 @@ class StepLR(EpochSchedule):
     gamma: float
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
-        super().__init__(optimizer, step_size=step_size, gamma=gamma)
+        super().__init__(optimizer, locals())
 
     def _options(self) -> Checks:
         return {"step_size": checks.size, "gamma": at_least_zero}
@@ -62,7 +62,7 @@ class CosineAnnealingLR(EpochSchedule):
     eta_min: float
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
-        super().__init__(optimizer, T_max=T_max, eta_min=eta_min)
+        super().__init__(optimizer, locals())
 
     def _options(self) -> Checks:
         return {"T_max": checks.size, "eta_min": at_least_zero}
@@ -97,9 +97,7 @@ class LinearLR(EpochSchedule):
         end_factor: float = 1.0,
         total_iters: int = 5,
     ) -> None:
-        super().__init__(
-            optimizer, start_factor=start_factor, end_factor=end_factor, total_iters=total_iters
-        )
+        super().__init__(optimizer, locals())
 
     def _options(self) -> Checks:
         return {
@@ -131,7 +129,7 @@ class SequentialLR(EpochSchedule):
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[EpochSchedule], milestones: Sequence[int]
     ) -> None:
-        super().__init__(optimizer, schedulers=schedulers, milestones=milestones)
+        super().__init__(optimizer, locals())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the same as other schedules do, and in it the state of each of `schedulers`."""
@@ -235,17 +233,7 @@ class ReduceLROnPlateau(Schedule):
         min_lr: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        super().__init__(
-            optimizer,
-            mode=mode,
-            factor=factor,
-            patience=patience,
-            threshold=threshold,
-            threshold_mode=threshold_mode,
-            cooldown=cooldown,
-            min_lr=min_lr,
-            eps=eps,
-        )
+        super().__init__(optimizer, locals())
         self.best = math.inf if self.mode == "min" else -math.inf
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
