@@ -22,7 +22,7 @@ extensions = [
 ]
 
 # Inherited attributes: documented once, where Module is.
-nitpick_ignore = [("py:obj", "params"), ("py:obj", "stateful")]
+nitpick_ignore = [("py:obj", name) for name in ("keeps_steps", "params", "stateful")]
 
 default_role = "name"
 
