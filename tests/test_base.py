@@ -42,7 +42,9 @@ def test_a_layer_of_one_method():
     for dy, error in ((np.ones(2), ValueError), (x.astype("f4"), TypeError), ("a", TypeError)):
         with pytest.raises(error, match=r"^dy "):
             pullback(dy)
-    with pytest.raises(ValueError, match=r"^wrt has the name 'state', must have names among x, params"):
+    with pytest.raises(
+        ValueError, match=r"^wrt has the name 'state', must have names among x, params"
+    ):
         pullback(wrt=["state"])
     assert layer.__call__.__doc__ == "Return twice x."
 
