@@ -19,7 +19,7 @@ from teams import settings_kept, team_of  # noqa: F401  (a fixture)
 from tolerances import assert_same_bits
 
 import bptt
-from bptt import functional
+from bptt import _core, functional
 
 every_team = pytest.mark.parametrize("team", [1, 3])
 
@@ -364,3 +364,36 @@ def test_what_a_cache_keeps_is_not_freed() -> None:
     compute(functional, LSTM, {**forward, "x": 2 * forward["x"]}, backward)
     for name, value in LSTM.backward(functional, cache, backward).items():
         assert_same_bits(value, expected[name], name)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: _core.Cache.__new__(_core.Cache).arrays(),
+        lambda: functional.rnn_backward(_core.Cache.__new__(_core.Cache)),
+        lambda: functional.rnn_forward(
+            np.ones((2, 1, 1)), *[np.ones((1, 1))] * 2, lengths=_core.Lengths.__new__(_core.Lengths)
+        ),
+    ],
+)
+def test_what_has_no_init_is_refused(call: Callable[[], object]) -> None:
+    """Else there would be nothing in the object, which compiled code would read."""
+    with pytest.raises(
+        TypeError, match=r"^(self|cache|lengths) is a \w+ without __init__, must be"
+    ):
+        call()
+
+
+@pytest.mark.parametrize(("lengths", "T", "N"), [(None, 2, 1), ([1], -2, 1), ([], 2, -1)])
+def test_lengths_that_are_none(lengths: object, T: int, N: int) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^(lengths is None|T and N must be)"):
+        _core.Lengths(lengths, T, N)  # type: ignore[arg-type]
+
+
+def test_lengths_of_another_call() -> None:
+    x, w = np.ones((3, 2, 1)), np.ones((1, 1))
+    sorted_once = _core.Lengths([1, 3], 3, 2)
+    y = functional.rnn_forward(x, w, w, lengths=sorted_once).y
+    assert_same_bits(y, functional.rnn_forward(x, w, w, lengths=[1, 3]).y, "y")
+    with pytest.raises(ValueError, match=r"^lengths is for T, N = 3, 2, must be for 2, 2"):
+        functional.rnn_forward(x[:2], w, w, lengths=sorted_once)

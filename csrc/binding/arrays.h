@@ -65,10 +65,11 @@ std::string type_name(py::handle argument);  // "of type int", or "None"
 // that
 // __new__ made and __init__ did not, in which there is nothing.
 template <class T>
-T& held(py::handle object, const char* name) {
+T& held(py::handle object, const char* name, const char* origin) {
   const auto held = reinterpret_cast<py::detail::instance*>(object.ptr())->get_value_and_holder();
   if (!held.holder_constructed())
-    type_error(std::string(name) + " is " + type_name(object) + " without __init__");
+    type_error(std::string(name) + " is a " + std::string(py::str(py::type::of<T>().attr("__name__"))) +
+               " without __init__, must be from " + origin);
   return *static_cast<T*>(held.value_ptr());
 }
 

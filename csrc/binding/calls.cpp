@@ -216,7 +216,7 @@ py::tuple backward(Cell cell, const py::args& given) {
                "_forward(..., training=True)");
   };
   if (!py::isinstance<Cache>(given_cache)) refuse(type_name(given_cache));
-  const Cache& cache = held<Cache>(given_cache, "cache");
+  const Cache& cache = held<Cache>(given_cache, "cache", "a forward function");
   if (cache.problem.cell != cell)
     refuse(std::string("that of functional.") + info(cache.problem.cell).name + "_forward");
   const auto [T, N, I, H] = cache.problem.shape;

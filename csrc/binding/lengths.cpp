@@ -9,7 +9,7 @@ LengthsArgument::LengthsArgument(py::handle argument, int64_t T, int64_t N)
     values_ = lengths_argument(argument, "lengths", N, T, "T");
     return;
   }
-  sorted_ = &held<Lengths>(argument, "lengths").schedule;
+  sorted_ = &held<Lengths>(argument, "lengths", "Lengths()").schedule;
   if (sorted_->T() != T || sorted_->N() != N)
     value_error("lengths is for T, N = " + std::to_string(sorted_->T()) + ", " +
                 std::to_string(sorted_->N()) + ", must be for " + std::to_string(T) + ", " +

@@ -72,8 +72,9 @@ void register_cells(py::module_& m) {
     return cells;
   });
   py::class_<Cache>(m, "Cache", "What a training forward pass keeps for its backward pass.")
-      .def("arrays", [](py::handle self) { return held<Cache>(self, "self").arrays(); })
-      .def("__repr__", [](py::handle self) { return held<Cache>(self, "self").repr(); });
+      .def("arrays", [](py::handle self) { return held<Cache>(self, "self", "a forward function").arrays(); })
+      .def("__repr__",
+           [](py::handle self) { return held<Cache>(self, "self", "a forward function").repr(); });
   py::class_<Lengths>(m, "Lengths",
                       "Lengths of N sequences in 0..T, checked and sorted once for several calls.")
       .def(py::init(&make_lengths), py::arg("lengths"), py::arg("T"), py::arg("N"));
@@ -102,7 +103,7 @@ PyTypeObject* stream_type = nullptr;
 Stream& stream_of(py::handle self) {
   if (!PyObject_TypeCheck(self.ptr(), stream_type))
     type_error("self is " + type_name(self) + ", must be a Stream");
-  return held<Stream>(self, "self");
+  return held<Stream>(self, "self", "layer.stream()");
 }
 
 void register_stream(py::module_& m) {
