@@ -79,27 +79,34 @@ def test_a_call_keeps_nothing(layer):
     assert layer._run(x, None, None, keep=False)[2] is None
 
 
-def test_overriding_vjp_is_heard_everywhere():
-    """In calls, in a Sequential, and when training."""
+def test_what_is_overridden_is_heard_everywhere():
+    """In a Sequential and when training, whether by a class, a mixin or for one object."""
     seen = []
 
     class Spy(bptt.Linear):
         def vjp(self, x):
             seen.append("vjp")
+            self(x)
             return super().vjp(x)
 
-    class Called(bptt.Linear):
+    class Called:
         def __call__(self, x):
             seen.append("call")
             return super().__call__(x)
 
+    class Mixed(Called, bptt.Linear):
+        pass
+
     x = normal((4, 3), np.float32)
-    spy, called = Spy(3, 3, rng=0), Called(3, 3, rng=1)
-    assert np.array_equal(spy(x), bptt.Linear(3, 3, rng=0)(x))
-    model = bptt.Sequential(spy, called)
+    one = bptt.Linear(3, 3, rng=2)
+    vjp = one.vjp
+    one.vjp = lambda x: seen.append("one") or vjp(x)
+    model = bptt.Sequential(Spy(3, 3, rng=0), Mixed(3, 3, rng=1), one)
     model(x)
+    assert seen == ["call"]
+    seen.clear()
     model.vjp(x)
-    assert seen == ["vjp", "vjp", "call", "vjp"]
+    assert seen == ["vjp", "one"]
 
     class Again(Spy):
         def _forward(self, x, state, lengths, keep):
@@ -107,3 +114,64 @@ def test_overriding_vjp_is_heard_everywhere():
 
     again = Again(3, 3, rng=0)
     assert np.array_equal(bptt.Sequential(again)(x), again(x))
+
+
+class Mine(bptt.LSTM):
+    pass
+
+
+class Twisted(bptt.LSTM):
+    def __init__(self, size):
+        super().__init__(size, size, proj_size=3)
+
+
+TAKES = (
+    "input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, rng, "
+    "backend, checkpoint_every"
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: bptt.LSTM(3, 4, proj_size=3),
+            f"LSTM() got an unexpected keyword argument 'proj_size', takes {TAKES}",
+        ),
+        (lambda: Mine(3), f"Mine() missing a required argument: 'hidden_size', takes {TAKES}"),
+        (
+            lambda: Twisted(3),
+            f"LSTM() got an unexpected keyword argument 'proj_size', takes {TAKES}",
+        ),
+        (
+            lambda: bptt.LastStep(True, 1),
+            "LastStep() too many positional arguments, takes batch_first",
+        ),
+        (lambda: Twice(3), "Twice() too many positional arguments, takes no arguments"),
+        (lambda: Mine("3", 4), "input_size is of type str, must be an integer"),
+    ],
+)
+def test_wrong_arguments_of_a_constructor_name_the_class(make, message):
+    with pytest.raises(TypeError) as error:
+        make()
+    assert str(error.value) == message
+
+
+def test_constructors_are_found_where_they_were():
+    """Classes without one of their own hide none from another base."""
+
+    class Named(bptt.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+    class Plain(bptt.Module):
+        pass
+
+    class Both(Plain, Named):
+        pass
+
+    assert Both("a").name == "a"
+    with pytest.warns(UserWarning, match="dropout") as caught:
+        Mine(3, 4, dropout=0.5)
+    assert caught[0].filename == __file__

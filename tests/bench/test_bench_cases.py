@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
+import pytest
+
+from bptt.recurrent.cells import CELLS
+
 LATENCY = """1,1,32,32 1,1,128,128 100,1,32,32 100,1,64,64 100,1,128,128 100,1,256,256 100,1,512,512
     50,1,1024,1024 1000,1,40,128 2000,1,1,16"""
 SMALL = """100,8,64,64 100,8,128,128 64,16,32,96 64,32,32,64 100,32,64,64 100,32,128,128
@@ -40,3 +46,17 @@ def test_parts_that_means_are_taken_of(cases):
     names = {part: {case.name for case in found} for part, found in cases.PARTS.items()}
     assert names["all"] == names["latency"] | names["small"] | names["large"]
     assert names["all"] - names["N > 1"] == set(LATENCY.split())
+
+
+def test_gates_are_those_of_the_table_of_cells(cases):
+    """Benchmarks write them again, since a worker imports no library but its own."""
+    assert {name: len(cell.gates) for name, cell in CELLS.items()} == cases.GATES
+    assert tuple(CELLS) == cases.CELLS
+
+
+def test_onnx_has_gates_in_its_own_order():
+    pytest.importorskip("onnx", reason="writes models for onnx, which is not installed")
+    order = import_module("peers.onnx").ORDER
+    letters = {"rnn": "i", "lstm": "iofc", "gru": "zrh"}  # in ONNX's letters, of its operators
+    for name, cell in CELLS.items():
+        assert cell.order(letters[name]) == cell.order(order[name])

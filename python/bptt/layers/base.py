@@ -19,6 +19,7 @@ from ..results import Array
 from .module import LayerGradients, Module, Pullback, RecurrentGradients, RecurrentPullback
 
 State = TypeVar("State")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 # back(dy, dstate, wanted) -> gradients of x, state and parameters, None where not in `wanted`
 Gradients = tuple[Array | None, Any, dict[str, Array] | None]
@@ -64,24 +65,38 @@ class OneMethod(Module):
 class _Called(OneMethod):
     """What a class that gives `_forward`, `__call__` or `vjp` gets besides."""
 
+    _is_written: ClassVar[bool] = False  # anew, in a layer of one's own: a call, or vjp
+    _call_is_vjp: ClassVar[bool] = False  # also where a layer of one's own has another vjp
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = vars(cls)
-        if "_forward" in own:
-            cls._run = OneMethod._run  # type: ignore[method-assign]
+        if "_forward" in vars(cls) and hasattr(cls.__call__, "of_one_method"):
             cls.__call__ = _documented(cls.__call__, cls._forward.__doc__)  # type: ignore[method-assign]
-        elif "vjp" in own or "__call__" in own:  # written anew, in a layer of one's own
-            cls._run = Module._run  # type: ignore[method-assign]
-            if "__call__" not in own:
-                cls.__call__ = _call_by_vjp  # type: ignore[method-assign]
+        if cls._call_is_vjp and not hasattr(cls.vjp, "of_one_method"):
+            cls.__call__ = _call_by_vjp  # type: ignore[method-assign]
+        made = (hasattr(method, "of_one_method") for method in (cls.__call__, cls.vjp))
+        cls._is_written = not all(made)
+
+    def _run(self, x: Any, state: Any, lengths: Any, keep: bool) -> tuple[Any, Any, Any]:
+        if self._is_written or "vjp" in vars(self):
+            return Module._run(self, x, state, lengths, keep)
+        return OneMethod._run(self, x, state, lengths, keep)
+
+
+def _made(method: _Method) -> _Method:
+    """Mark a call or a vjp as made of `_forward`."""
+    method.of_one_method = True  # type: ignore[attr-defined]
+    return method
 
 
 class Layer(_Called):
     """y of x."""
 
+    @_made
     def __call__(self, x: Any) -> Array:
         return cast(Array, self._forward(x, None, None, False)[0])
 
+    @_made
     def vjp(self, x: Any) -> tuple[Array, Pullback]:
         """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         y, _, pullback = OneMethod._run(self, x, None, None, True)
@@ -93,9 +108,11 @@ class LengthsLayer(_Called):
 
     takes_lengths = True
 
+    @_made
     def __call__(self, x: Any, *, lengths: Any = None) -> Array:
         return cast(Array, self._forward(x, None, lengths, False)[0])
 
+    @_made
     def vjp(self, x: Any, *, lengths: Any = None) -> tuple[Array, Pullback]:
         """Return y and its pullback(dy=None, wrt=None); wrt is a collection of "x", "params"."""
         y, _, pullback = OneMethod._run(self, x, None, lengths, True)
@@ -109,11 +126,13 @@ class StateLayer(_Called, Generic[State]):
     takes_lengths = True
     _kind = RecurrentGradients
 
+    @_made
     def __call__(
         self, x: Any, state: State | None = None, *, lengths: Any = None
     ) -> tuple[Array, State]:
         return self._forward(x, state, lengths, False)[:2]
 
+    @_made
     def vjp(
         self, x: Any, state: State | None = None, *, lengths: Any = None
     ) -> tuple[Array, State, RecurrentPullback]:
@@ -142,7 +161,6 @@ def _documented(method: Any, doc: str | None) -> Any:
     return new
 
 
-def _call_by_vjp(self: Module, *args: Any, **kwargs: Any) -> Any:
-    """Return what vjp returns, but for the pullback."""
-    y, *state, _ = self.vjp(*args, **kwargs)
-    return (y, *state) if state else y
+def _call_by_vjp(self: Module, x: Any, **options: Any) -> Any:
+    """Return the y of vjp."""
+    return self.vjp(x, **options)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -21,7 +21,6 @@ class Container(OneMethod):
         self._layers = dict(layers)
         self.stateful = any(layer.stateful for layer in layers.values())
         self.takes_lengths = any(layer.takes_lengths for layer in layers.values())
-        self.keeps_steps = all(layer.keeps_steps for layer in layers.values())
 
     def __copy__(self) -> Self:
         """A container of shallow copies: same arrays, but a mode of its own."""
@@ -45,22 +44,30 @@ def under(path: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def check_batch_axes(layers: Sequence[Module]) -> None:
-    """Raise unless all that know where the batch lies, inside of layers too, agree."""
-    first: tuple[str, Any] | None = None
+    """Raise unless all layers that say where the batch lies, inside of containers too, agree."""
+    first: tuple[str, bool] | None = None
     for i, layer in enumerate(layers):
-        for part in layer.modules():
-            batch_first = getattr(part, "batch_first", None)
-            if batch_first is None:
-                continue
-            name = f"layers[{i}]" if part is layer else f"{part!r} in layers[{i}]"
+        for part in _speakers(layer):
+            place = f"layers[{i}]" if part is layer else f"a part of layers[{i}]"
             if first is None:
-                first = f"{name}, {part!r}" if part is layer else name, batch_first
-            elif batch_first != first[1]:
-                told = f"{name} is {part!r}" if part is layer else f"{name} is"
+                first = f"{place}, {part!r} with batch_first={part.batch_first}", part.batch_first
+            elif part.batch_first != first[1]:
                 raise ValueError(
-                    f"{told} with batch_first={batch_first}, must be like {first[0]} "
-                    f"with batch_first={first[1]}"
+                    f"{place} is {part!r} with batch_first={part.batch_first}, "
+                    f"must be like {first[0]}"
                 )
+
+
+def _speakers(layer: Module) -> Iterator[Any]:
+    """Yield the layer if it says `batch_first`, else those in it that do, if it is a container.
+
+    What is inside of a layer of one's own is its own affair: it may turn axes.
+    """
+    if getattr(layer, "batch_first", None) is not None:
+        yield layer
+    elif isinstance(layer, Container):
+        for part in layer._layers.values():
+            yield from _speakers(part)
 
 
 def check_layer(name: str, value: object) -> None:

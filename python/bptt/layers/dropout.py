@@ -25,6 +25,8 @@ class Dropout(Layer):
         Source of the masks; each call draws a new one.
     """
 
+    _call_is_vjp = True
+
     _dy_axes = "the shape of x"
 
     def __init__(self, p: float = 0.5, *, rng: int | np.random.Generator | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
@@ -55,24 +56,19 @@ class Module:
         Whether the layer takes and returns a state.
     takes_lengths : bool
         Whether the layer has the argument `lengths`.
-    keeps_steps : bool
-        Whether y has an entry for each step of x, on the same axes.
+    keeps_steps : bool or None
+        Whether y has an entry for each step of x, on the same axes. None: as it follows from the
+        layers that this one is made of, none of which may drop the steps. It may be set.
     """
 
     stateful: bool = False
     takes_lengths: bool = False
-    keeps_steps: bool = True
+    keeps_steps: bool | None = None
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if kwargs:
-            parameters = inspect.signature(cls).parameters
-            unknown = [name for name in kwargs if name not in parameters]
-            if unknown and all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-                raise TypeError(
-                    f"{cls.__name__} has no argument {unknown[0]!r}, must be among "
-                    f"{', '.join(parameters)}"
-                )
-        return super().__new__(cls)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in vars(cls):
+            cls.__init__ = _inherited_init(cls)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         self.training = True
@@ -134,17 +130,31 @@ class Module:
         They are in attributes, or in tuples, lists and mappings there.
         """
         seen: set[int] = set()
-        waiting: list[Any] = [self]
+        waiting: list[Module] = [self]
+        while waiting:
+            module = waiting.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield module
+                waiting += reversed([*module._parts()])
+
+    def _parts(self) -> Iterator[Module]:
+        """Yield the layers that this one holds itself."""
+        waiting: list[Any] = [*reversed(vars(self).values())]
         while waiting:
             value = waiting.pop()
-            if isinstance(value, Module) and id(value) not in seen:
-                seen.add(id(value))
+            if isinstance(value, Module):
                 yield value
-                waiting += reversed(vars(value).values())
             elif isinstance(value, Mapping):
                 waiting += reversed([*value.values()])
             elif isinstance(value, tuple | list):
                 waiting += reversed(value)
+
+    def _has_steps(self) -> bool:
+        """Return what `keeps_steps` says or leaves to the parts."""
+        if self.keeps_steps is not None:
+            return self.keeps_steps
+        return all(part._has_steps() for part in self._parts())
 
     @property
     def batch_axis(self) -> int:
@@ -234,3 +244,23 @@ class Module:
             raise ValueError(
                 f"lengths is given, must be None: {type(self).__name__} does not take lengths"
             )
+
+
+def _inherited_init(cls: type[Module]) -> Any:
+    """Return an `__init__` like that of the base, but it names `cls` where arguments are wrong."""
+
+    @functools.wraps(cls.__init__)
+    def __init__(self: Module, *args: Any, **kwargs: Any) -> None:
+        init = super(cls, self).__init__
+        try:
+            init(*args, **kwargs)
+        except TypeError:
+            signature = inspect.signature(init)
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                names = ", ".join(signature.parameters) or "no arguments"
+                raise TypeError(f"{cls.__name__}() {error}, takes {names}") from None
+            raise
+
+    return __init__

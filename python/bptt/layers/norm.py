@@ -38,6 +38,8 @@ class LayerNorm(Layer):
     `params` are weight and bias of the shape `normalized_shape`.
     """
 
+    _call_is_vjp = True
+
     _dy_axes = "the shape of x"
 
     def __init__(

@@ -19,6 +19,8 @@ Spread = Callable[[Array, Array], None]
 class Pooling(LengthsLayer):
     """What the three have in common; a kind of pooling defines `_pool`, forward and backward."""
 
+    _call_is_vjp = True
+
     keeps_steps = False
 
     def __init__(self, batch_first: bool = False) -> None:

@@ -24,6 +24,8 @@ class SinusoidalPositions(Layer):
         Whether x is (N, T, D) instead of (T, N, D).
     """
 
+    _call_is_vjp = True
+
     _dy_axes = "the shape of x"
 
     def __init__(self, batch_first: bool = False) -> None:

@@ -64,8 +64,7 @@ class Optimizer:
         super().__init_subclass__()
         cls._hyperparameters = tuple(inspect.signature(cls).parameters)[1:]  # all but params
 
-    def __init__(self, params: Mapping[str, Array], given: Mapping[str, Any]) -> None:
-        """`given` has the arguments of the constructor by name: its locals will do."""
+    def __init__(self, params: Mapping[str, Array], **hyperparameters: Any) -> None:
         checks.instance("params", params, Mapping, "a mapping such as layer.params")
         names: dict[int, str] = {}
         for name, array in params.items():
@@ -79,8 +78,12 @@ class Optimizer:
         self.params = dict(params)
         self._steps = 0
         self._kept: dict[str, dict[str, Array] | None] = {}
-        self._configure({name: given[name] for name in self._hyperparameters})
+        self._configure(hyperparameters)
         self.initial_lr = self.lr
+
+    def _begin(self, params: Mapping[str, Array], given: Mapping[str, Any]) -> None:
+        """Begin with the arguments of a constructor by name: its locals."""
+        Optimizer.__init__(self, params, **{name: given[name] for name in self._hyperparameters})
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self._hyperparameters:

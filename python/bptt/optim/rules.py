@@ -48,7 +48,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        super().__init__(params, locals())
+        self._begin(params, locals())
 
     @staticmethod
     def _slots(given: Mapping[str, Any]) -> dict[str, float | None]:
@@ -92,7 +92,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params, locals())
+        self._begin(params, locals())
 
     @staticmethod
     def _slots(given: Mapping[str, Any]) -> dict[str, float | None]:
@@ -175,7 +175,7 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ) -> None:
-        super().__init__(params, locals())
+        self._begin(params, locals())
 
     @staticmethod
     def _slots(given: Mapping[str, Any]) -> dict[str, float | None]:
@@ -227,7 +227,7 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
     ) -> None:
-        super().__init__(params, locals())
+        self._begin(params, locals())
 
     @staticmethod
     def _slots(given: Mapping[str, Any]) -> dict[str, float | None]:

@@ -112,11 +112,12 @@ class Recurrent(StateLayer[State]):
         self.backend = checks.choice("backend", backend, _BACKENDS)
         self.checkpoint_every = checks.checkpoint_every(checkpoint_every, True)
         if self.dropout and self.num_layers == 1:
+            kinds = (kind for kind in type(self).__mro__ if issubclass(kind, Recurrent))
             warnings.warn(
                 f"dropout acts between layers: dropout={self.dropout} does nothing with "
                 "num_layers=1",
                 UserWarning,
-                stacklevel=2 if type(self).__init__ is Recurrent.__init__ else 3,
+                stacklevel=1 + sum("__init__" in vars(kind) for kind in kinds),  # the caller
             )
         self._directions = 2 if self.bidirectional else 1
         weights, biases = self._cell.weights, self._cell.biases

@@ -60,7 +60,7 @@ class Batches:
         x, target = data
         self._model_takes_lengths = model.takes_lengths
         self._axis = model.batch_axis  # of the batch in x
-        self._y_axis = self._axis if model.keeps_steps else 0
+        self._y_axis = self._axis if model._has_steps() else 0
         self._lengths: Indices | None = None
         if isinstance(x, list | tuple):
             self._sequences = _as_sequences(f"{name}[0]", x)
@@ -79,7 +79,7 @@ class Batches:
             self._count = self._x.shape[self._axis]
         if not self._count:
             raise ValueError(f"{name}[0] has no sequences, must have at least one")
-        self._per_step = self._lengths is not None and model.keeps_steps
+        self._per_step = self._lengths is not None and model._has_steps()
         self._try(name, model)
         self._check_target(f"{name}[1]", target)
 
@@ -143,7 +143,8 @@ class Batches:
             must = " and ".join(f"{size} on axis {axis}" for axis, size in expected.items())
             raise ValueError(
                 f"model gives y of shape {shape} for one sequence, must have {must}: "
-                f"its batch_axis is {self._axis} and keeps_steps is {model.keeps_steps}"
+                f"its batch_axis is {self._axis} and keeps_steps is {model._has_steps()}, which "
+                "may be set"
             )
 
     def _check_target(self, label: str, target: Any) -> None:
