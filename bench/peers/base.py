@@ -96,6 +96,20 @@ class Peer(ABC):
         return make(case, cell, inputs)
 
 
+class OnnxReader(Peer):
+    """A library that runs the model of peers/onnx.py."""
+
+    directions = ("forward",)
+
+    def __init__(self, threads: int) -> None:
+        self._library: Any = importlib.import_module(self.name)
+        self._onnx: Any = importlib.import_module("peers.onnx")
+        self._threads = threads
+
+    def describe(self) -> dict[str, str]:
+        return {"version": self._library.__version__.partition("-")[0]}  # without the build
+
+
 def present(**arrays: Array | None) -> dict[str, Array]:
     return {name: array for name, array in arrays.items() if array is not None}
 

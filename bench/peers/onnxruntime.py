@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,23 +10,14 @@ import numpy as np
 from cases import Case
 from inputs import Array, Inputs
 
-from peers.base import Call, Peer, Stream, quickest
+from peers.base import Call, OnnxReader, Stream, quickest
 
 
-class OnnxRuntime(Peer):
+class OnnxRuntime(OnnxReader):
     """Its threads spin between operations or sleep, whichever is faster at that point."""
 
     name = "onnxruntime"
     needs = ("onnx", "onnxruntime")
-    directions = ("forward",)
-
-    def __init__(self, threads: int) -> None:
-        self._ort: Any = importlib.import_module("onnxruntime")
-        self._onnx: Any = importlib.import_module("peers.onnx")
-        self._threads = threads
-
-    def describe(self) -> dict[str, str]:
-        return {"version": self._ort.__version__}
 
     def forward(self, case: Case, cell: str, inputs: Inputs) -> Call:
         model = self._onnx.model(case, cell, inputs)
@@ -67,11 +57,11 @@ class OnnxRuntime(Peer):
     ) -> Call:
         session = self._session(model, self._threads, spinning)
         given = {
-            name: self._ort.OrtValue.ortvalue_from_numpy(array)
+            name: self._library.OrtValue.ortvalue_from_numpy(array)
             for name, array in self._onnx.inputs_of(inputs).items()
         }
         found = {
-            name: self._ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32)
+            name: self._library.OrtValue.ortvalue_from_shape_and_type(shape, np.float32)
             for name, shape in shapes.items()
         }
         binding = session.io_binding()
@@ -86,10 +76,10 @@ class OnnxRuntime(Peer):
         )
 
     def _session(self, model: bytes, threads: int, spinning: bool) -> Any:
-        options = self._ort.SessionOptions()
+        options = self._library.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = self._ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.execution_mode = self._library.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = self._library.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
-        return self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return self._library.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -6,32 +6,24 @@ on batch-major ones it is slower; binding outputs and asynchronous requests gain
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 from cases import Case
 from inputs import Inputs
 
-from peers.base import Call, Peer
+from peers.base import Call, OnnxReader
 
 
-class OpenVino(Peer):
+class OpenVino(OnnxReader):
     name = "openvino"
     needs = ("onnx", "openvino")
-    directions = ("forward",)
 
     def __init__(self, threads: int) -> None:
-        self._openvino: Any = importlib.import_module("openvino")
-        self._onnx: Any = importlib.import_module("peers.onnx")
-        self._core = self._openvino.Core()
+        super().__init__(threads)
+        self._core = self._library.Core()
         self._settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 on the CPUs that have it
         }
-
-    def describe(self) -> dict[str, str]:
-        return {"version": self._openvino.__version__.partition("-")[0]}
 
     def forward(self, case: Case, cell: str, inputs: Inputs) -> Call:
         model = self._core.read_model(self._onnx.model(case, cell, inputs))

@@ -66,6 +66,14 @@ void describe(const Problem& problem, Call<T>& call) {
   call.schedule = problem.schedule.view(problem.reverse);
 }
 
+// The memory that a call works in: it must stay as long as the call is used.
+template <class Call>
+Block lent(size_t bytes, Call& call) {
+  Block scratch(bytes);
+  call.scratch = scratch.data();
+  return scratch;
+}
+
 }  // namespace
 
 double Problem::microseconds(int passes, size_t itemsize) const {
@@ -90,8 +98,7 @@ ForwardRun<T>::ForwardRun(const Problem& problem, const Forward<T>& call, void* 
     : problem_(problem), call_(call), kept_(kept), microseconds_(microseconds) {
   describe(problem, call_);
   if (!problem.segment) call_.kept = kept;
-  scratch_ = Block(problem.cell_kernels<T>().forward_scratch(call_));
-  call_.scratch = scratch_.data();
+  scratch_ = lent(problem.cell_kernels<T>().forward_scratch(call_), call_);
 }
 
 template <class T>
@@ -126,8 +133,7 @@ BackwardRun<T>::BackwardRun(const Problem& problem, const Backward<T>& call, con
   describe(problem, call_);
   if (!problem.segment) {
     call_.kept = kept;
-    scratch_ = Block(kernels.backward_scratch(call_));
-    call_.scratch = scratch_.data();
+    scratch_ = lent(kernels.backward_scratch(call_), call_);
     return;
   }
   describe(problem, again_);
@@ -136,10 +142,8 @@ BackwardRun<T>::BackwardRun(const Problem& problem, const Backward<T>& call, con
   first.resumes = segments.count() > 1;  // no other needs more memory
   segment_ = Block(kernels.kept_bytes(first.shape, first.schedule.first_row[first.shape.T]));
   call_.kept = again_.kept = segment_.data();
-  scratch_ = Block(kernels.backward_scratch(first));
-  call_.scratch = scratch_.data();
-  forward_scratch_ = Block(kernels.forward_scratch(again_));
-  again_.scratch = forward_scratch_.data();
+  scratch_ = lent(kernels.backward_scratch(first), call_);
+  forward_scratch_ = lent(kernels.forward_scratch(again_), again_);
 }
 
 template <class T>
@@ -169,8 +173,7 @@ Unpacking<T>::Unpacking(const Problem& problem, const Forward<T>& again, const v
   for (int i = 0; i < kMostStates; ++i) again_.before[i] = segments.state(0, i);
   made_again_ = Block(kernels.kept_bytes(problem.shape, problem.schedule.rows()));
   again_.kept = made_again_.data();
-  scratch_ = Block(kernels.forward_scratch(again_));
-  again_.scratch = scratch_.data();
+  scratch_ = lent(kernels.forward_scratch(again_), again_);
 }
 
 template <class T>

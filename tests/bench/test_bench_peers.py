@@ -19,51 +19,54 @@ def test_peers_take_what_they_can(cases):
     assert peers["bptt"].installed()
 
 
-def require(library: str) -> None:
-    """Skip the test where the library is not there."""
+@pytest.fixture
+def compare():
+    return import_module("compare")
+
+
+@pytest.fixture
+def pair(library):
+    """A library and the reference, each in its process; the test is skipped without the library."""
     peer = import_module("peers").PEERS[library]
     if not peer.installed():
         pytest.skip(f"needs {' and '.join(peer.needs)}")
+    pipe = import_module("pipe")
+    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
+        yield theirs, truth
 
 
 @pytest.mark.parametrize("library", ["torch", "onnxruntime", "openvino", "jax"])
-def test_peers_agree(cases, library):
+def test_peers_agree(cases, compare, library, pair):
     """For every cell and direction that the library has."""
-    compare, pipe = import_module("compare"), import_module("pipe")
-    require(library)
+    theirs, truth = pair
     directions = import_module("peers").PEERS[library].directions
-    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
-        for cell, direction in product(cases.CELLS, directions):
-            arguments = ("prepare", cases.Case((9, 3, 4, 5)), cell, direction)
-            wanted = truth.ask(*arguments, "float64")
-            errors = compare.errors(theirs.ask(*arguments, "float32"), wanted)
-            assert max(errors.values()) < compare.TOLERANCE
+    for cell, direction in product(cases.CELLS, directions):
+        arguments = ("prepare", cases.Case((9, 3, 4, 5)), cell, direction)
+        wanted = truth.ask(*arguments, "float64")
+        errors = compare.errors(theirs.ask(*arguments, "float32"), wanted)
+        assert max(errors.values()) < compare.TOLERANCE
 
 
 @pytest.mark.parametrize("library", ["torch", "onnxruntime"])
-def test_streams_of_peers_agree(cases, library):
+def test_streams_of_peers_agree(cases, compare, pair):
     """Step by step they compute what the reference does in one call."""
-    compare, pipe = import_module("compare"), import_module("pipe")
-    require(library)
+    theirs, truth = pair
     case = cases.Case((9, 1, 4, 5))
-    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
-        wanted = truth.ask("prepare", case, "lstm", "forward", "float64")
-        errors = compare.errors(theirs.ask("stream", case, "lstm"), {"y": wanted["y"]})
-        assert errors["y"] < compare.TOLERANCE
-        assert (theirs.ask("laps", 0.0, 0.001) > 0).all()
+    wanted = truth.ask("prepare", case, "lstm", "forward", "float64")
+    errors = compare.errors(theirs.ask("stream", case, "lstm"), {"y": wanted["y"]})
+    assert errors["y"] < compare.TOLERANCE
+    assert (theirs.ask("laps", 0.0, 0.001) > 0).all()
 
 
 @pytest.mark.parametrize("library", ["bptt", "torch"])
-def test_training_loops_agree(cases, library):
+def test_training_loops_agree(cases, compare, pair):
     """Loss and parameters after a pass over the batches, clipped and stepped by Adam."""
-    compare, pipe = import_module("compare"), import_module("pipe")
-    require(library)
+    theirs, truth = pair
     case = cases.Case((9, 3, 4, 5))
-    with pipe.Pipe(library, 1) as theirs, pipe.Pipe("reference", 1) as truth:
-        wanted = truth.ask("training", case, "gru", "float64")
-        errors = compare.errors(theirs.ask("training", case, "gru", "float32"), wanted)
-        assert max(errors.values()) < compare.TOLERANCE
-        assert theirs.ask("time", 0.0, 0.001) > 0
+    wanted = truth.ask("training", case, "gru", "float64")
+    errors = compare.errors(theirs.ask("training", case, "gru", "float32"), wanted)
+    assert max(errors.values()) < compare.TOLERANCE
+    assert theirs.ask("time", 0.0, 0.001) > 0
 
 
 def test_ways(cases):

@@ -29,9 +29,8 @@ def mse_loss(y: Array, target: Any, *, reduction: str = "mean") -> tuple[float, 
     dy : array
         Gradient of value with respect to y.
     """
-    y, target = pair(y, target)
+    difference = _difference(y, target)
     reduction = as_reduction(reduction)
-    difference = y - target
     # float64 here costs nothing to speak of, and no sum of squares overflows
     return reduced(np.square(difference, dtype=np.float64), 2 * difference, reduction)
 
@@ -51,9 +50,8 @@ def l1_loss(y: Array, target: Any, *, reduction: str = "mean") -> tuple[float, A
     dy : array
         Gradient of value with respect to y; 0 where y is target.
     """
-    y, target = pair(y, target)
+    difference = _difference(y, target)
     reduction = as_reduction(reduction)
-    difference = y - target
     return reduced(np.abs(difference), np.sign(difference), reduction)
 
 
@@ -86,12 +84,11 @@ def huber_loss(
     .. [1] P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical
        Statistics 35(1), 73-101, 1964.
     """
-    y, target = pair(y, target)
+    difference = _difference(y, target)
     delta = checks.real("delta", delta, 0)
     if not delta:
         raise ValueError("delta is 0.0, must be above 0")
     reduction = as_reduction(reduction)
-    difference = y - target
     slope = np.clip(difference, -delta, delta)
     # both cases in one, of which neither squares a large number
     return reduced(slope * (difference - slope / 2), slope, reduction)
@@ -122,9 +119,14 @@ def smooth_l1_loss(
     ----------
     .. [1] R. Girshick, "Fast R-CNN", ICCV 2015, arXiv:1504.08083.
     """
-    y, target = pair(y, target)
+    difference = _difference(y, target)
     beta = checks.real("beta", beta, 0)
     reduction = as_reduction(reduction)
-    difference = y - target
     slope = np.clip(difference / beta, -1, 1) if beta else np.sign(difference)
     return reduced(slope * (difference - slope * (beta / 2)), slope, reduction)
+
+
+def _difference(y: object, target: object) -> Array:
+    """What the losses are of, after a check of both."""
+    y, target = pair(y, target)
+    return y - target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, Protocol, TypedDict, Unpack, overload
 
 from .. import checks
 from ..layers.module import Module
@@ -12,28 +12,23 @@ from ..results import Array
 Loss = Callable[[Array, Any], tuple[Any, Array]]
 
 
+class _Options(TypedDict, total=False):
+    """What a step may be given whether or not it returns its state."""
+
+    lengths: Any
+    state: Any
+
+
 class Step(Protocol):
     """What `value_and_grad` returns."""
 
     @overload
     def __call__(
-        self,
-        x: Array,
-        target: Any,
-        *,
-        lengths: Any = None,
-        state: Any = None,
-        return_state: Literal[False] = False,
+        self, x: Array, target: Any, *, return_state: Literal[False] = ..., **more: Unpack[_Options]
     ) -> tuple[Any, dict[str, Array]]: ...
     @overload
     def __call__(
-        self,
-        x: Array,
-        target: Any,
-        *,
-        lengths: Any = None,
-        state: Any = None,
-        return_state: Literal[True],
+        self, x: Array, target: Any, *, return_state: Literal[True], **more: Unpack[_Options]
     ) -> tuple[Any, dict[str, Array], Any]: ...
 
 
