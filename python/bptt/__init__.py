@@ -70,15 +70,13 @@ else:
         "layers.positions": ("SinusoidalPositions",),
         "layers.residual": ("Residual",),
         "layers.self_attention": ("MultiHeadSelfAttention",),
-        "losses": (
+        "losses": (),
+        "losses.classification": (
             "binary_cross_entropy_with_logits",
             "cross_entropy",
-            "huber_loss",
-            "l1_loss",
-            "mse_loss",
             "nll_loss",
-            "smooth_l1_loss",
         ),
+        "losses.regression": ("huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"),
         "optim": ("SGD", "Adagrad", "Adam", "AdamW", "RMSprop"),
         "optim.clipping": ("clip_grad_norm_", "clip_grad_value_"),
         "optim.schedules": (
