@@ -158,8 +158,8 @@ struct ForwardPass {
         }
         for_each_index<0, kPhases>([&](auto phase) {
           const auto by_left = weights.template by_left<phase>(mine.panels, once);
-          // of a unit block in this phase's products, of which x's may be one
-          constexpr int vectors = max_of(C::phases[phase].count, phase == 0 ? C::x.count : 0);
+          // a unit block's in the larger of the products that follow each other in a tile
+          constexpr int products = max_of(C::phases[phase].count, phase == 0 ? C::x.count : 0);
           for (int64_t j = 0; j < n; ++j) mine.left[j] = left_row(phase, mine, s, share.slots.slot(j));
           for (int64_t i = share.group_begin; i < share.group_end; ++i) {
             // back and forth, so that what the caches hold of the weights is met first
@@ -169,7 +169,7 @@ struct ForwardPass {
               if (phase == 0 && steps == 1) by_x.pack(group);
               by_left.pack(group);
             }
-            for_tiles(n, tile_rows(group.size * vectors), [&](int64_t row, int64_t size) {
+            for_tiles(n, tile_rows(group.size * products), [&](int64_t row, int64_t size) {
               alignas(kAlign) T tile[kMaxRows * kMaxVectors * L];
               T* a[kMaxRows];
               for (int64_t r = 0; r < size; ++r)

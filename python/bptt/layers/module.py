@@ -163,17 +163,11 @@ class Module:
         That is what `batch_first` of this layer, or of those it is made of, says. Where none says
         anything, it is 1 of a layer with a state and 0 of others.
         """
-        layer = self._first_with_batch_axis()
-        if layer is None:
-            return 1 if self.stateful else 0
-        return 0 if layer.batch_first else 1
-
-    def _first_with_batch_axis(self) -> Any:
-        """Return the first layer in this one that has `batch_first`, or None."""
         for layer in self.modules():
-            if getattr(layer, "batch_first", None) is not None:
-                return layer
-        return None
+            batch_first = getattr(layer, "batch_first", None)
+            if batch_first is not None:
+                return 0 if batch_first else 1
+        return 1 if self.stateful else 0
 
     def num_parameters(self) -> int:
         """Return how many numbers the parameters hold."""
